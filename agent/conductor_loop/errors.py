@@ -1,0 +1,116 @@
+"""
+Every error that ends a command, one class per decision that a caller takes.
+
+What happens to a single file is never one of these: it is an outcome.
+"""
+
+from __future__ import annotations
+
+
+class ConductorError(Exception):
+    """
+    Something went wrong that the person at the keyboard can mend.
+    """
+
+    exit_code = 1
+    kind = "error"
+
+
+class ConfigError(ConductorError):
+    """
+    The configuration cannot be used as it is.
+
+    Args:
+        problems: one line each, naming file, key, value and what would be right.
+    """
+
+    exit_code = 78
+    kind = "config"
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class OwnedError(ConfigError):
+    """
+    Another agent holds the handoff or state directory.
+    """
+
+    kind = "owned"
+
+
+class StoreError(ConductorError):
+    """
+    The store cannot be read or written now; trying again later may help.
+    """
+
+    exit_code = 74
+    kind = "store"
+
+
+class CorruptStoreError(StoreError):
+    """
+    The store's file is damaged; trying again will not help.
+    """
+
+    kind = "store_corrupt"
+
+
+class IncompatibleStoreError(ConfigError):
+    """
+    The store was written by a newer program that this one must not touch.
+    """
+
+    kind = "store_incompatible"
+
+
+class PermissionDeniedError(ConductorError):
+    """
+    The user may not do this.
+    """
+
+    exit_code = 77
+    kind = "permission"
+
+
+class UnreachableError(ConductorError):
+    """
+    No agent answers.
+    """
+
+    exit_code = 3
+    kind = "unreachable"
+
+
+class ServiceCrashError(ConductorError):
+    """
+    A service ended by an exception; the agent stops so that its supervisor starts it afresh.
+    """
+
+    exit_code = 70
+    kind = "crash"
+
+
+class StopTimeoutError(ConductorError):
+    """
+    Services were still busy when the time for stopping was over.
+    """
+
+    exit_code = 70
+    kind = "stop_timeout"
+
+
+class ForcedStopError(ConductorError):
+    """
+    A second signal came while the agent was stopping.
+
+    Args:
+        exit_code: 128 and the signal's number, as a shell has it.
+    """
+
+    kind = "forced_stop"
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,41 @@
+"""
+Takes messages off a thread that must not wait, and hands them to something that may.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from conductor_loop.runtime.mailbox import Mailbox
+from conductor_loop.runtime.service import ThreadService
+
+T = TypeVar("T")
+
+_MOST = 10_000  #: messages kept for a slow taker; what comes beyond them is dropped
+_IDLE_SECONDS = 60.0
+
+
+class Relay(ThreadService, Generic[T]):
+    """
+    Calls `deliver` in a thread of its own with what was sent since the last call, oldest first.
+    """
+
+    def __init__(self, name: str, deliver: Callable[[Sequence[T]], None]) -> None:
+        super().__init__(name, self._loop, wake=lambda: self._mailbox.put(None))
+        self._deliver = deliver
+        self._mailbox: Mailbox[T | None] = Mailbox()
+
+    def send(self, message: T) -> None:
+        """
+        Pass a message on; returns at once.
+        """
+        if self._mailbox.size < _MOST:
+            self._mailbox.put(message)
+
+    def _loop(self, stop: threading.Event) -> None:
+        while not (stop.is_set() and self._mailbox.empty):
+            messages = [one for one in self._mailbox.take(_IDLE_SECONDS) if one is not None]
+            if messages:
+                self._deliver(messages)
