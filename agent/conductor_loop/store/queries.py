@@ -1,0 +1,172 @@
+"""
+Questions to the store, each over a reader's connection.
+
+Every query names its columns, so that columns added by a newer schema do not disturb it. Outcomes and kinds
+come back as text: a newer program may have written some that this one does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from conductor_loop.clock import SECOND
+from conductor_loop.model import Identity, Outcome
+from conductor_loop.store import tables
+from conductor_loop.store.encoding import join_name, to_unsigned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """
+    A row of `files`; it is open as long as `filed_at` is None.
+    """
+
+    number: int
+    name: str
+    agent: str
+    slot: int
+    identity: Identity
+    found_by: str
+    discovered_at: int
+    claimed_at: int
+    retry_of: int | None
+    attempts: int
+    interruptions: int
+    next_attempt_at: int | None
+    outcome: str | None
+    kind: str | None
+    message: str | None
+    finished_at: int | None
+    exit_code: int | None
+    duration_us: int | None
+    wait_us: int | None
+    sha256: str | None
+    target: str | None
+    status_name: str | None
+    filed_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAttempt:
+    """
+    A row of `attempts`.
+    """
+
+    number: int
+    attempt: int
+    started_at: int
+    duration_us: int
+    exit_code: int | None
+    signal: int | None
+    kind: str | None
+    message: str
+    output: bytes
+    output_bytes: int
+    survivors: int
+
+
+_files = tables.files.c
+_attempts = tables.attempts.c
+_SELECT_FILES = select(*tables.files.columns)
+_SELECT_ATTEMPTS = select(*tables.attempts.columns)
+
+
+def open_files(connection: Connection) -> list[FileRow]:
+    """
+    Return the files that are claimed and not yet filed, by number.
+    """
+    rows = connection.execute(_SELECT_FILES.where(_files.filed_at.is_(None)).order_by(_files.number))
+    return [_file(row) for row in rows]
+
+
+def file(connection: Connection, number: int) -> FileRow | None:
+    """
+    Return one file, or None if there never was one or its row is no longer kept.
+    """
+    row = connection.execute(_SELECT_FILES.where(_files.number == number)).first()
+    return None if row is None else _file(row)
+
+
+def highest_number(connection: Connection) -> int:
+    """
+    Return the highest number of any file, 0 if there is none.
+    """
+    return connection.execute(select(func.max(_files.number))).scalar() or 0
+
+
+def recent_durations(connection: Connection, limit: int = 1000) -> list[tuple[int, float]]:
+    """
+    Return (number, seconds of the last attempt) of the last files that ran, the highest number first.
+    """
+    query = (
+        select(_files.number, _files.duration_us)
+        .where(_files.outcome.in_([Outcome.PROCESSED, Outcome.FAILED]), _files.duration_us.is_not(None))
+        .order_by(_files.number.desc())
+        .limit(limit)
+    )
+    return [(number, micros / SECOND) for number, micros in connection.execute(query)]
+
+
+def last_finished_at(connection: Connection, outcome: Outcome) -> int | None:
+    """
+    Return the moment of the latest such outcome.
+    """
+    query = select(_files.finished_at).where(_files.outcome == outcome, _files.finished_at.is_not(None))
+    return connection.execute(query.order_by(_files.finished_at.desc()).limit(1)).scalar()
+
+
+def attempts(connection: Connection, number: int) -> list[PastAttempt]:
+    """
+    Return the attempts of one file, the first one first.
+    """
+    rows = connection.execute(
+        _SELECT_ATTEMPTS.where(_attempts.file_number == number).order_by(_attempts.attempt)
+    ).mappings()
+    return [PastAttempt(number=row["file_number"], **_without(row, ["file_number"])) for row in rows]
+
+
+def totals(connection: Connection) -> dict[tuple[str, str], int]:
+    """
+    Return every counter by (metric, label).
+    """
+    columns = tables.totals.c
+    rows = connection.execute(select(columns.metric, columns.label, columns.value))
+    return {(metric, label): value for metric, label, value in rows}
+
+
+def pauses(connection: Connection) -> dict[str, tuple[int, str]]:
+    """
+    Return (since, message) of every pause by its reason.
+    """
+    columns = tables.pauses.c
+    rows = connection.execute(select(columns.reason, columns.since, columns.message))
+    return {reason: (since, message) for reason, since, message in rows}
+
+
+_IDENTITY = ("dev", "ino", "size", "mtime_ns", "ctime_ns")
+_NAMES = ("name", "raw_name", "target", "raw_target", "status_name", "raw_status_name")
+
+
+def _file(row: Row[Any]) -> FileRow:
+    found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+    return FileRow(
+        name=join_name(found["name"], found["raw_name"]) or "",
+        identity=Identity(
+            to_unsigned(found["dev"]),
+            to_unsigned(found["ino"]),
+            found["size"],
+            found["mtime_ns"],
+            found["ctime_ns"],
+        ),
+        target=join_name(found["target"], found["raw_target"]),
+        status_name=join_name(found["status_name"], found["raw_status_name"]),
+        **_without(found, _IDENTITY + _NAMES),
+    )
+
+
+def _without(row: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}

@@ -1,0 +1,193 @@
+"""
+Tests of the questions to the store.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import store_rows as rows
+from conductor_loop.model import FoundBy, Kind, Outcome
+from conductor_loop.store import queries
+from conductor_loop.store.changes import Changes
+from conductor_loop.store.database import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.open(tmp_path, now=rows.NOW)) as opened:
+        yield opened
+
+
+def test_open_file_has_everything_that_recovery_needs(store: Store) -> None:
+    """
+    Every column comes back in the type that went in.
+    """
+    store.writer.commit(
+        Changes(
+            claims=[rows.claim(7, retry_of=3, found_by=FoundBy.RETRY)],
+            ends=[rows.end(7, outcome=Outcome.FAILED, kind=Kind.TIMEOUT, message="too long", exit_code=None)],
+        )
+    )
+
+    with store.reader() as connection:
+        found = queries.open_files(connection)
+
+    assert found == [
+        queries.FileRow(
+            number=7,
+            name="intent-7.json",
+            agent="agent",
+            slot=7,
+            identity=rows.claim(7).identity,
+            found_by="retry",
+            discovered_at=rows.NOW,
+            claimed_at=rows.NOW + 1,
+            retry_of=3,
+            attempts=1,
+            interruptions=0,
+            next_attempt_at=None,
+            outcome="failed",
+            kind="timeout",
+            message="too long",
+            finished_at=rows.NOW + 3,
+            exit_code=None,
+            duration_us=250_000,
+            wait_us=4_000,
+            sha256="ab" * 32,
+            target="intent-7.json",
+            status_name="intent-7.json-20261118-000000.status",
+            filed_at=None,
+        )
+    ]
+
+
+def test_open_files_come_by_number_and_filed_ones_not_at_all(store: Store) -> None:
+    """
+    Recovery goes in the order of the claims.
+    """
+    store.writer.commit(rows.whole_life(2, 4))
+    store.writer.commit(Changes(claims=[rows.claim(number) for number in (5, 3, 1)]))
+
+    with store.reader() as connection:
+        assert [found.number for found in queries.open_files(connection)] == [1, 3, 5]
+
+
+def test_open_files_are_found_by_their_own_index(store: Store) -> None:
+    """
+    With millions of filed rows, recovery must not walk through them.
+    """
+    statements: list[str] = []
+    with store.reader() as connection:
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        driver.set_trace_callback(statements.append)
+        queries.open_files(connection)
+        driver.set_trace_callback(None)
+        plan = driver.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+
+    assert "ix_files_open" in str(plan)
+    assert "TEMP B-TREE" not in str(plan)
+
+
+def test_file_that_never_was_is_none(store: Store) -> None:
+    """
+    Its row may also have been deleted by retention.
+    """
+    with store.reader() as connection:
+        assert queries.file(connection, 99) is None
+        assert queries.attempts(connection, 99) == []
+
+
+def test_attempts_come_in_order_with_their_output(store: Store) -> None:
+    """
+    One file's whole story.
+    """
+    store.writer.commit(
+        Changes(
+            attempts=[rows.attempt(1, attempt=2, signal=9, survivors=1), rows.attempt(1), rows.attempt(2)]
+        )
+    )
+
+    with store.reader() as connection:
+        first, second = queries.attempts(connection, 1)
+
+    assert first == queries.PastAttempt(
+        number=1,
+        attempt=1,
+        started_at=rows.NOW + 2,
+        duration_us=250_000,
+        exit_code=1,
+        signal=None,
+        kind="command_failed",
+        message="exit code 1",
+        output=b"no \xff good",
+        output_bytes=300_000_000,
+        survivors=0,
+    )
+    assert (second.attempt, second.signal, second.survivors) == (2, 9, 1)
+
+
+def test_recent_durations_are_of_files_that_ran_newest_first(store: Store) -> None:
+    """
+    Rejected files never ran; open ones have no end.
+    """
+    changes = rows.whole_life(1, 2, 3, 4)
+    changes.ends[1] = rows.end(2, outcome=Outcome.REJECTED, kind=Kind.EMPTY, duration_us=None)
+    changes.ends[2] = rows.end(3, outcome=Outcome.FAILED, kind=Kind.TIMEOUT, duration_us=1_500_000)
+    changes.claims.append(rows.claim(5))
+    store.writer.commit(changes)
+
+    with store.reader() as connection:
+        assert queries.recent_durations(connection) == [(4, 0.25), (3, 1.5), (1, 0.25)]
+        assert queries.recent_durations(connection, limit=1) == [(4, 0.25)]
+
+
+def test_last_finished_at_is_the_latest_of_that_outcome(store: Store) -> None:
+    """
+    The newest number is not always the last to finish.
+    """
+    changes = rows.whole_life(1, 2, 3)
+    changes.ends = [
+        rows.end(1, finished_at=50),
+        rows.end(2, finished_at=40),
+        rows.end(3, finished_at=60, outcome=Outcome.FAILED),
+    ]
+    store.writer.commit(changes)
+
+    with store.reader() as connection:
+        assert queries.last_finished_at(connection, Outcome.PROCESSED) == 50
+        assert queries.last_finished_at(connection, Outcome.FAILED) == 60
+        assert queries.last_finished_at(connection, Outcome.VANISHED) is None
+
+
+def test_highest_number_of_an_empty_store_is_0(store: Store) -> None:
+    """
+    The first file is number 1.
+    """
+    with store.reader() as connection:
+        assert queries.highest_number(connection) == 0
+        assert queries.open_files(connection) == []
+        assert queries.recent_durations(connection) == []
+        assert queries.totals(connection) == {}
+        assert queries.pauses(connection) == {}
+
+
+def test_words_of_a_newer_program_come_back_as_they_are(store: Store) -> None:
+    """
+    After going back one version, rows with a kind that this version does not know are still readable.
+    """
+    store.writer.commit(rows.whole_life(1))
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE files SET kind = 'too_blue', found_by = 'telegram', filed_at = NULL")
+        connection.execute("INSERT INTO pauses VALUES ('moon', 5, '')")
+
+    with store.reader() as reader:
+        (found,) = queries.open_files(reader)
+        assert (found.kind, found.found_by) == ("too_blue", "telegram")
+        assert queries.pauses(reader) == {"moon": (5, "")}
