@@ -1,0 +1,70 @@
+"""
+`conductor-loop status`: the facts about the running agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from conductor_loop.cli.agent_client import ask, choose_url, url_option
+from conductor_loop.cli.session import Session
+from conductor_loop.cli.terminal import columns, output_option, print_json
+
+
+@click.command()
+@output_option
+@url_option
+@click.pass_obj
+def status(session: Session, *, output: str, url: str | None) -> int:
+    """
+    Show what the running agent does.
+
+    Exits 0 if it could ask, however the agent is, and 3 if nobody answers; `health` gives the verdict.
+    """
+    base = choose_url(session, url)
+    health, metrics = ask(f"{base}/health", "components"), ask(f"{base}/metrics", "performance")
+    if output == "json":
+        print_json({"url": base, "health": health, "metrics": metrics})
+    else:
+        click.echo(columns([("agent", base), *_facts(health, metrics)]))
+    return 0
+
+
+def _facts(health: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "health", health.get("status", "unknown")
+    yield from explain(health)
+    yield "uptime", health.get("uptime", "unknown")
+    yield "version", health.get("version", "unknown")
+    yield "configuration", health.get("config_hash", "unknown")
+    for section, rows in metrics.items():
+        if isinstance(rows, dict):
+            yield from _rows(section, rows)
+
+
+def _rows(prefix: str, rows: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in rows.items():
+        if isinstance(value, dict):
+            yield from _rows(f"{prefix}.{name}", value)
+        else:
+            yield f"{prefix}.{name}", _shown(value)
+
+
+def _shown(value: object) -> object:
+    if value is None:
+        return "-"
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def explain(health: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """
+    Yield what keeps the agent from being healthy, one row per component, and its warnings.
+    """
+    said = health.get("details", {}).get("components", {})
+    for name, state in health.get("components", {}).items():
+        if state != "healthy":
+            yield f"  {name}", f"{state}: {said[name]}" if name in said else state
+    for warning in health.get("warnings", []):
+        yield "  warning", warning

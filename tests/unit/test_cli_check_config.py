@@ -1,0 +1,59 @@
+"""
+`check-config`: everything that is wrong, at once, and the code for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from conductor_loop import cli
+
+
+def check(*arguments: object) -> object:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check-config", *map(str, arguments)])
+    return caught.value.code
+
+
+def test_all_problems_are_named_and_nothing_else_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 78, one line each on stderr."""
+    path = tmp_path / "agent.toml"
+    path.write_text('[agent]\nmax_workers = 0\nsettle = "soon"\n')
+
+    assert check(path) == 78
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.split(" = ")[0] for line in said.err.splitlines()] == [
+        f"{path}: [agent] max_workers",
+        f"{path}: [agent] settle",
+    ]
+
+
+def test_unknown_key_is_a_warning_unless_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is usable; `--strict` is for those who deploy."""
+    path = tmp_path / "agent.toml"
+    path.write_text("[agent]\nmax_wrokers = 1\n")
+
+    assert check(path) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{path}: ok\n"
+    assert said.err.startswith(f"warning: {path}: [agent] max_wrokers = 1: unknown key; did you mean")
+    assert check(path, "--strict") == 78
+
+
+def test_shipped_configuration_is_right() -> None:
+    """The one that `make run` uses."""
+    assert check(Path(__file__).parents[2] / "examples" / "agent.toml", "--strict") == 0
+
+
+def test_unreadable_file_gets_our_words_and_not_clicks() -> None:
+    """Click would call it wrong usage; it is a matter of permission, which the loader knows."""
+    paths = [option.type for command in (cli.cli, cli.check_config) for option in command.params]
+
+    assert [kind.readable for kind in paths if isinstance(kind, click.Path)] == [False, False]

@@ -1,0 +1,100 @@
+"""
+`db current` and `db upgrade`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conductor_loop import cli, clock
+from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.store.database import Store
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'[agent]\nhandoff_dir = "{tmp_path}/handoff"\nstate_dir = "{tmp_path}/state"\n')
+    return str(path)
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    Store.open(folder, now=clock.now_us()).close()
+    return folder
+
+
+def db(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("command", ["current", "upgrade"])
+def test_no_database_yet(
+    config: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 74 with its path; nothing is made."""
+    assert db("--config", config, "db", command) == 74
+    assert f"{tmp_path}/state/history.db: no such database" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_current_shows_the_schema(config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table for people, with what to do."""
+    assert db("--config", config, "db", "current") == 0
+
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["path"] == f"{state_dir}/history.db"
+    assert rows["upgrade_needed"] == "no"
+    assert rows["revision"] == rows["head"]
+
+
+def test_current_json_has_a_version(config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shape that scripts rely on."""
+    assert db("--config", config, "db", "current", "-o", "json") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == [
+        "version",
+        "path",
+        "store_id",
+        "revision",
+        "head",
+        "upgrade_needed",
+        "schema_version",
+        "min_compatible_version",
+        "sqlite_version",
+    ]
+    assert document["version"] == 1
+    assert document["upgrade_needed"] is False
+
+
+def test_upgrade_of_a_present_schema_does_nothing(
+    config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No copy, and it says so."""
+    assert db("--config", config, "db", "upgrade") == 0
+    assert db("--config", config, "db", "upgrade", "-o", "json") == 0
+
+    line, *rest = capsys.readouterr().out.splitlines()
+    document = json.loads("\n".join(rest))
+    assert line == f"nothing to do: the database is at {document['to']}"
+    assert (document["version"], document["from"], document["backup"]) == (1, document["to"], None)
+
+
+def test_upgrade_while_an_agent_runs_is_refused(
+    config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 78, naming the holder; after it ends the upgrade goes on."""
+    with closing(DirectoryLock(state_dir, "the agent 'agent', process 1")):
+        assert db("--config", config, "db", "upgrade") == 78
+    assert "in use by the agent 'agent', process 1" in capsys.readouterr().err
+
+    assert db("--config", config, "db", "upgrade") == 0
