@@ -1,0 +1,41 @@
+"""
+The composition root: a configuration becomes services, in the order of their starting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+
+from conductor_loop.app.agent import Agent, Show
+from conductor_loop.config import Config
+from conductor_loop.errors import ForcedStopError, ServiceCrashError
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, *, once: bool = False, show: Show = lambda files: None) -> int:
+    """
+    Run the agent until a signal, or with `once` until everything there is worked off.
+
+    Args:
+        show: told of filed files, in a thread of its own.
+
+    Returns:
+        The exit code: 0, or with `once` 1 if any file failed, was rejected or could not be worked on.
+
+    Raises:
+        ConductorError: whatever ends the agent otherwise.
+    """
+    with ExitStack() as stack:
+        agent = Agent(config, stack, once=once, show=show)
+        try:
+            agent.supervisor.run()
+        except ServiceCrashError as crash:
+            agent.explain(crash)
+        except ForcedStopError as forced:
+            # Threads are still at work and must not meet what the stack would close under them.
+            log.warning("%s", forced)
+            os._exit(forced.exit_code)
+        return agent.exit_code

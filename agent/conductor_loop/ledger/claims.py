@@ -1,0 +1,139 @@
+"""
+From an offered file to a job in the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from conductor_loop import clock
+from conductor_loop.ledger import moves
+from conductor_loop.ledger.admission import Admission, Offer
+from conductor_loop.ledger.book import Book
+from conductor_loop.ledger.entry import Entry
+from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.places import Places, exists
+from conductor_loop.ledger.timers import Timers
+from conductor_loop.model import Arrival, FoundBy, display_name
+from conductor_loop.store.changes import ClaimRow
+
+log = logging.getLogger(__name__)
+
+_AGAIN = 1.0  #: seconds until a claim that could not be carried out is tried again
+
+OnVanished = Callable[[Entry, Page], None]
+
+
+class Claims:
+    """
+    Takes files out of the handoff directory: row committed first, then renamed, then queued.
+
+    Args:
+        places: where new files are claimed.
+        on_vanished: told of a file whose rename found nothing.
+    """
+
+    def __init__(
+        self, *, book: Book, places: Places, admission: Admission, timers: Timers, on_vanished: OnVanished
+    ) -> None:
+        self.places = places
+        self._book = book
+        self._admission = admission
+        self._timers = timers
+        self._on_vanished = on_vanished
+
+    def handle(self, offer: Offer, page: Page) -> None:
+        """
+        Enter the offered files; they are moved once that is durable.
+        """
+        entries = [entry for arrival in offer.arrivals if (entry := self._enter(arrival, page))]
+        page.after.append(partial(self._carry_out, entries))
+
+    def adopt(self, entry: Entry, page: Page) -> None:
+        """
+        Enter a file that already lies in a slot.
+        """
+        self._book.add(entry)
+        page.changes.claims.append(_row(entry, FoundBy.RECOVERY))
+        self._book.count("discovered", FoundBy.RECOVERY, page)
+        page.after.append(partial(self.queue, entry))
+
+    def carry_out(self, entry: Entry) -> None:
+        """
+        Move one entered file into its slot and queue it.
+        """
+        self._carry_out([entry])
+
+    def queue(self, entry: Entry) -> None:
+        """
+        Queue a file that lies in its slot; the worker finds out whether somebody still writes to it.
+        """
+        self._admission.push(entry.job())
+
+    def _enter(self, arrival: Arrival, page: Page) -> Entry | None:
+        try:
+            slot = self.places.slots.take()
+        except OSError as error:
+            log.warning("no slot for %s, left where it is: %s", display_name(arrival.name), error)
+            self._admission.settled([arrival.name])
+            return None
+        number = self._book.next_number(page)
+        entry = Entry(
+            number=number,
+            id=self._book.id(number),
+            name=arrival.name,
+            places=self.places,
+            agent=self.places.agent,
+            slot=slot,
+            identity=arrival.identity,
+            discovered_at=arrival.discovered_at,
+            claimed_at=clock.now_us(),
+        )
+        self._book.add(entry)
+        self._book.count("discovered", arrival.found_by, page)
+        page.changes.claims.append(_row(entry, arrival.found_by))
+        return entry
+
+    def _carry_out(self, entries: Sequence[Entry]) -> None:
+        moved = [entry for entry in entries if self._move(entry)]
+        for entry in moved:
+            self.queue(entry)
+        self._admission.settled([entry.name for entry in moved])
+
+    def _move(self, entry: Entry) -> bool:
+        places = entry.places
+        try:
+            moves.rename_noreplace(places.handoff_fd, entry.name, places.work_fd, entry.relative)
+        except FileNotFoundError as error:
+            if exists(places.handoff_fd, entry.name):
+                self._put_off(entry, error)
+            else:
+                self._admission.settled([entry.name])
+                self._timers.after(0, partial(self._on_vanished, entry))
+        except OSError as error:
+            self._put_off(entry, error)
+        else:
+            return True
+        return False
+
+    def _put_off(self, entry: Entry, error: OSError) -> None:
+        log.warning("cannot claim %s, trying again: %s", display_name(entry.name), error)
+        with contextlib.suppress(OSError):  # said above, and tried again with the claim
+            entry.places.slots.restore(entry.slot)
+        self._timers.after(_AGAIN, lambda page: page.after.append(partial(self.carry_out, entry)))
+
+
+def _row(entry: Entry, found_by: FoundBy) -> ClaimRow:
+    return ClaimRow(
+        number=entry.number,
+        name=entry.name,
+        agent=entry.agent,
+        slot=entry.slot,
+        identity=entry.identity,
+        found_by=found_by,
+        discovered_at=entry.discovered_at,
+        claimed_at=entry.claimed_at,
+    )

@@ -1,0 +1,276 @@
+"""
+The one thread that commits and moves.
+
+Each turn: take what is queued, enter it on a page, commit the page, then do the moves that the commit allows.
+Batches form by themselves under load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from conductor_loop import clock
+from conductor_loop.errors import CorruptStoreError, StoreError
+from conductor_loop.ledger.admission import Admission, Offer
+from conductor_loop.ledger.book import Book
+from conductor_loop.ledger.claims import Claims
+from conductor_loop.ledger.endings import Endings
+from conductor_loop.ledger.entry import Entry
+from conductor_loop.ledger.filing import Filing
+from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.pauses import Pauses, SetPause
+from conductor_loop.ledger.places import Places
+from conductor_loop.ledger.reconcile import Reconciler
+from conductor_loop.ledger.status import Author
+from conductor_loop.ledger.syncer import Synced, Syncer, sync
+from conductor_loop.ledger.timers import Timers
+from conductor_loop.metrics.live import Live
+from conductor_loop.model import Filed, PauseReason, Report, Sample
+from conductor_loop.runtime.deadline import Deadline
+from conductor_loop.runtime.mailbox import Mailbox
+from conductor_loop.runtime.service import OnCrash, ThreadService
+from conductor_loop.store.changes import FiledRow
+from conductor_loop.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+_IDLE = 1.0  #: seconds that a turn waits for a message at most
+_FLUSH = 1.0  #: seconds between two looks for filed files that want their mark
+_COMMIT_AGAIN = 0.5  #: seconds until a commit that failed is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """
+    The message that new files are claimed in other places from now on.
+    """
+
+    places: Places
+
+
+class Wake:
+    """
+    The message that says nothing but ends a wait.
+    """
+
+
+class Ledger(ThreadService):
+    """
+    Owns the writing connection and every move of a file.
+
+    Args:
+        writer: of the store.
+        book: the durable counters as the store has them, and no open files yet.
+        places: where files are claimed and filed.
+        live: shown only what is durable.
+        author: what status files say of the agent.
+        announce: told of every filed file; must return at once.
+        look_ahead: files claimed and ready to run at most.
+        max_waiting: files waiting for another attempt at most.
+        scan_interval: seconds between two checks of the conservation law.
+        restore: the recovery, entered on the first page, before anything else.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        book: Book,
+        places: Places,
+        live: Live,
+        author: Author,
+        announce: Callable[[Filed], None],
+        look_ahead: int,
+        max_waiting: int,
+        scan_interval: float,
+        restore: Callable[[Ledger, Page], None],
+    ) -> None:
+        super().__init__("ledger", self._loop, wake=lambda: self.post(Wake()))
+        self._writer = writer
+        self._live = live
+        self._scan_interval = scan_interval
+        self._restore = restore
+        self._mailbox: Mailbox[Any] = Mailbox()
+        self._restored: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._give_up: Deadline | None = None
+        self._old_places: list[Places] = []
+        self._timers = Timers()
+        self.book = book
+        self.admission = Admission(look_ahead=look_ahead, live=live, post=self.post)
+        self.pauses = Pauses(admission=self.admission, live=live)
+        self.filing = Filing(book=book, timers=self._timers, live=live, author=author, announce=announce)
+        self.claims = Claims(
+            book=book,
+            places=places,
+            admission=self.admission,
+            timers=self._timers,
+            on_vanished=self._vanished,
+        )
+        self.endings = Endings(
+            book=book,
+            claims=self.claims,
+            filing=self.filing,
+            timers=self._timers,
+            pauses=self.pauses,
+            admission=self.admission,
+            live=live,
+            max_waiting=max_waiting,
+        )
+        self._reconciler = Reconciler(book=book, live=live)
+        self._syncer = Syncer(post=self.post)
+        self._handlers: dict[type, Callable[[Any, Page], None]] = {
+            Offer: self.claims.handle,
+            Report: self.endings.handle,
+            SetPause: self.pauses.handle,
+            Synced: self._mark_filed,
+            Moved: self._move_on,
+            Sample: lambda sample, page: page.changes.samples.append(sample),
+            Wake: lambda message, page: None,
+        }
+
+    def post(self, message: object) -> None:
+        """
+        Put a message before the ledger; returns at once, callable from any thread.
+        """
+        self._mailbox.put(message)
+
+    def set_pause(self, reason: PauseReason, message: str | None) -> None:
+        """
+        Ask for a pause, or with None for its end; returns at once.
+        """
+        self.post(SetPause(reason, message))
+
+    def idle(self) -> bool:
+        """
+        Tell whether every claimed file is filed.
+        """
+        return self._mailbox.empty and not len(self.book)
+
+    def start(self, on_crash: OnCrash) -> None:
+        """
+        Start, and return when recovery is done.
+        """
+        self._syncer.start(on_crash)
+        super().start(on_crash)
+        failure = self._restored.get()
+        if failure is not None:
+            raise failure
+
+    def join(self, deadline: Deadline) -> bool:
+        """
+        Wait until everything reported is durable and filed; an unwritable store is given up at the deadline.
+        """
+        self._give_up = deadline
+        ended = super().join(deadline)
+        self._syncer.request_stop()
+        return self._syncer.join(deadline) and ended
+
+    def _loop(self, stop: threading.Event) -> None:
+        try:
+            self._turn([], first=self._restore)
+        except BaseException as error:
+            self._restored.put(error)
+            raise
+        self._restored.put(None)
+        self._timers.after(_FLUSH, self._flush)
+        self._timers.after(0, self._reconcile)
+        try:
+            while not (stop.is_set() and self._mailbox.empty):
+                self._turn(self._mailbox.take(self._timers.wait(_IDLE)))
+            self._finish()
+        finally:
+            self._writer.close()
+
+    def _turn(self, messages: list[Any], *, first: Callable[[Ledger, Page], None] | None = None) -> None:
+        page = Page()
+        if first is not None:
+            first(self, page)
+        for message in messages:
+            self._handlers[type(message)](message, page)
+        self._timers.run_due(page)
+        if page.changes:
+            self._commit(page)
+        elif not messages:
+            self._tidy()
+        for action in page.after:
+            action()
+
+    def _commit(self, page: Page) -> None:
+        """
+        Write the page, however long it takes: nothing may be done, shown or forgotten before.
+        """
+        while True:
+            began = time.monotonic()
+            try:
+                self._writer.commit(page.changes)
+            except CorruptStoreError:
+                raise
+            except StoreError as error:
+                self._refused(error)
+            else:
+                break
+        if PauseReason.STORE in self.pauses:
+            self.pauses.lift(PauseReason.STORE)
+            self._live.health("store", "healthy")
+        self._live.publish(page.changes.totals, page.finished, time.monotonic() - began)
+
+    def _refused(self, error: StoreError) -> None:
+        self._live.store_error()
+        self._live.health("store", "unhealthy", str(error))
+        self.pauses.set(PauseReason.STORE, str(error))
+        if self._give_up is not None and self._give_up.remaining() <= _COMMIT_AGAIN:
+            log.error("stopping with outcomes that could not be written; those files run again")
+            raise error
+        # Not the stop event: once that is set, waiting on it would spin.
+        threading.Event().wait(_COMMIT_AGAIN)
+
+    def _tidy(self) -> None:
+        with contextlib.suppress(StoreError):  # the next commit meets the same and says so
+            self._writer.idle()
+
+    def _vanished(self, entry: Entry, page: Page) -> None:
+        self.endings.vanished(entry, page)
+
+    def _flush(self, page: Page) -> None:
+        entries = self.book.take_to_flush()
+        if entries:
+            self._syncer.request(entries)
+        self._timers.after(_FLUSH, self._flush)
+
+    def _mark_filed(self, synced: Synced, page: Page) -> None:
+        now = clock.now_us()
+        page.changes.filed.extend(FiledRow(number=entry.number, filed_at=now) for entry in synced.entries)
+        page.after.append(partial(self.book.marked, synced.entries))
+
+    def _reconcile(self, page: Page) -> None:
+        self._timers.after(self._scan_interval, self._reconcile)
+        page.after.append(lambda: self._reconciler.check([self.claims.places, *self._old_places]))
+        page.after.append(self._close_old)
+
+    def _move_on(self, moved: Moved, page: Page) -> None:
+        self._old_places.append(self.claims.places)
+        self.claims.places = moved.places
+
+    def _close_old(self) -> None:
+        in_use = {id(entry.places) for entry in [*self.book, *self.book.unmarked()]}
+        for places in [old for old in self._old_places if id(old) not in in_use]:
+            self._old_places.remove(places)
+            places.close()
+
+    def _finish(self) -> None:
+        """
+        Close the rows of everything filed, so that the next start has nothing to look for.
+        """
+        entries = self.book.unmarked()
+        if entries and sync(entries):
+            page = Page()
+            self._mark_filed(Synced(entries), page)
+            self._commit(page)

@@ -1,0 +1,48 @@
+"""
+One owner per directory, by flock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from conductor_loop.errors import OwnedError
+
+LOCK_NAME = ".owner"
+
+
+class DirectoryLock:
+    """
+    The lock on a directory; held until `close` or the end of the process, however it ends.
+
+    Args:
+        directory: that is locked; must exist.
+        owner: one line that a refused second agent shows.
+
+    Raises:
+        OwnedError: if another process holds it.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], owner: str) -> None:
+        path = os.path.join(directory, LOCK_NAME)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip() or "an unknown process"
+            os.close(self._fd)
+            raise OwnedError(
+                f"{directory} is in use by {holder}; "
+                "one agent at a time: stop it, or give this one directories of its own"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, owner.encode() + b"\n", 0)
+
+    def close(self) -> None:
+        """
+        Give the directory free; safe to call twice.
+        """
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

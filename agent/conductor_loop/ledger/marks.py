@@ -1,0 +1,107 @@
+"""
+Running marks: which file each worker has in hand, so that the next start knows what died with the agent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from conductor_loop.model import Job
+
+_SIZE = 256  #: bytes of one worker's record, so that a mark is one pwrite that never grows the file
+_EMPTY = b" " * (_SIZE - 1) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """
+    What one worker was doing.
+    """
+
+    id: str
+    attempt: int
+    interruptions: int  #: of the file before this run
+    boot: str
+    pid: int | None = None
+    start_time: int | None = None  #: of `pid`, in clock ticks since boot; tells it from a later process
+
+
+class Marks:
+    """
+    The fixed file of marks in the state directory; no fsync, for it only has to outlive the process.
+
+    Args:
+        path: of the file.
+        count: of workers.
+        boot: id of this boot of the machine.
+    """
+
+    def __init__(self, path: Path, *, count: int, boot: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._boot = boot
+        self._records = [""] * count
+
+    def left_behind(self) -> list[Mark]:
+        """
+        Return the marks that an earlier agent did not clear; unreadable ones are left out.
+        """
+        whole = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        return [mark for line in whole.splitlines() if (mark := _parse(line))]
+
+    def clear_all(self) -> None:
+        """
+        Forget every mark.
+        """
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, _EMPTY * len(self._records), 0)
+
+    def running(self, worker: int, job: Job) -> None:
+        """
+        Say that `worker` (from 0) is about to run `job`.
+        """
+        # Written by hand, twice per file; an id and a boot id need no escaping.
+        self._records[worker] = (
+            f'{{"id": "{job.id}", "attempt": {job.attempt}, "interruptions": {job.interruptions}, '
+            f'"boot": "{self._boot}"'
+        )
+        self._write(worker, "}")
+
+    def spawned(self, worker: int, pid: int, start_time: int | None) -> None:
+        """
+        Add the process that runs it.
+        """
+        started = "null" if start_time is None else start_time
+        self._write(worker, f', "pid": {pid}, "start_time": {started}}}')
+
+    def clear(self, worker: int) -> None:
+        """
+        Say that `worker` has nothing in hand.
+        """
+        os.pwrite(self._fd, _EMPTY, worker * _SIZE)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _write(self, worker: int, end: str) -> None:
+        line = (self._records[worker] + end).encode().ljust(_SIZE - 1) + b"\n"
+        os.pwrite(self._fd, line, worker * _SIZE)
+
+
+def read_boot_id() -> str:
+    """
+    Return the id of this boot of the machine; empty where the kernel does not tell.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _parse(line: bytes) -> Mark | None:
+    try:
+        return Mark(**json.loads(line))
+    except (ValueError, TypeError):
+        return None  # an empty record, or one torn by the death of its writer: recovery works without it

@@ -1,0 +1,91 @@
+"""
+Why intake does not run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conductor_loop import clock
+from conductor_loop.ledger.admission import Admission
+from conductor_loop.ledger.page import Page
+from conductor_loop.metrics.live import Live
+from conductor_loop.model import PauseReason
+
+log = logging.getLogger(__name__)
+
+_KEPT = {PauseReason.OPERATOR, PauseReason.DRAIN}  #: asked for by somebody, so they survive a restart
+
+
+@dataclass(frozen=True, slots=True)
+class SetPause:
+    """
+    The message that sets a reason, or with `message` None lifts it.
+    """
+
+    reason: PauseReason
+    message: str | None
+
+
+class Pauses:
+    """
+    The set of reasons; intake runs while it is empty.
+    """
+
+    def __init__(self, *, admission: Admission, live: Live) -> None:
+        self._admission = admission
+        self._live = live
+        self._reasons: dict[PauseReason, str] = {}
+
+    def __contains__(self, reason: PauseReason) -> bool:
+        return reason in self._reasons
+
+    @property
+    def reasons(self) -> Mapping[PauseReason, str]:
+        """
+        The reasons that stand, each with its explanation.
+        """
+        return self._reasons
+
+    def load(self, kept: Mapping[str, tuple[int, str]]) -> None:
+        """
+        Take over what the store remembers.
+        """
+        for reason, (_, message) in kept.items():
+            self.set(PauseReason(reason), message)
+
+    def handle(self, message: SetPause, page: Page) -> None:
+        """
+        Do what a message asks, and remember it if it must survive a restart.
+        """
+        if message.message is None:
+            self.lift(message.reason)
+        else:
+            self.set(message.reason, message.message)
+        if message.reason in _KEPT:
+            page.changes.pauses[message.reason] = (
+                None if message.message is None else (clock.now_us(), message.message)
+            )
+
+    def set(self, reason: PauseReason, message: str) -> None:
+        """
+        Add a reason, or give a standing one another explanation.
+        """
+        if reason not in self._reasons:
+            log.warning("intake paused (%s): %s", reason, message)
+        self._reasons[reason] = message
+        self._admission.pause(True)
+        self._live.pause(reason, message)
+
+    def lift(self, reason: PauseReason) -> None:
+        """
+        Take a reason away; nothing happens if it does not stand.
+        """
+        if self._reasons.pop(reason, None) is None:
+            return
+        self._live.resume(reason)
+        log.info("intake no longer paused for reason %s", reason)
+        if not self._reasons:
+            self._admission.pause(False)

@@ -1,0 +1,256 @@
+"""
+The directories that a file passes through, held by descriptors: a renamed directory is still the same place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import heapq
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from conductor_loop.errors import ConfigError, PermissionDeniedError
+from conductor_loop.ledger.locks import DirectoryLock
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """
+    Where the places are.
+    """
+
+    handoff: Path
+    work: Path
+    processed: Path
+    failed: Path
+    status: Path
+
+
+class Slots:
+    """
+    The directories `work/<agent>/<slot>/`, made on demand and kept: creating one costs more than all else per file.
+
+    Args:
+        work: the work directory.
+        agent: name of this agent's folder in it.
+    """
+
+    def __init__(self, work: Path, agent: str) -> None:
+        (work / agent).mkdir(mode=0o770, exist_ok=True)
+        self._fd = os.open(work / agent, _DIRECTORY)
+        made = [int(name) for name in os.listdir(self._fd) if name.isdecimal()]
+        self._next = max(made, default=-1) + 1
+        self._free = sorted(made)
+        self._held: Counter[int] = Counter()
+
+    def take(self) -> int:
+        """
+        Return a free slot, the lowest first so that few are ever made.
+
+        Raises:
+            OSError: if a directory was needed and could not be made.
+        """
+        while self._free:
+            slot = heapq.heappop(self._free)
+            if not self._held[slot]:
+                self._held[slot] = 1
+                return slot
+        slot = self._next
+        os.mkdir(str(slot), mode=0o770, dir_fd=self._fd)
+        self._next += 1
+        self._held[slot] = 1
+        return slot
+
+    def restore(self, slot: int) -> None:
+        """
+        Make the directory of a taken slot again if somebody has deleted it.
+
+        Raises:
+            OSError: if it could not be made.
+        """
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(str(slot), mode=0o770, dir_fd=self._fd)
+
+    def hold(self, slot: int) -> None:
+        """
+        Say that a file found at start is in `slot`.
+        """
+        self._held[slot] += 1
+
+    def release(self, slot: int) -> None:
+        """
+        Say that a file has left `slot`.
+        """
+        self._held[slot] -= 1
+        if not self._held[slot]:
+            heapq.heappush(self._free, slot)
+
+
+class Places:
+    """
+    Open descriptors of one set of directories, and the ownership of them.
+
+    Args:
+        paths: of the directories; missing ones are made.
+        agent: this agent's name.
+        owner: the line that a second agent is shown.
+        predecessor: the places used so far; if the work directory is still the same one, its slots and its lock
+            are taken over.
+
+    Raises:
+        ConfigError: if the directories are not on one file system, or are no directories.
+        OwnedError: if another agent works here.
+        PermissionDeniedError: if we may not write there.
+    """
+
+    def __init__(self, paths: Paths, *, agent: str, owner: str, predecessor: Places | None = None) -> None:
+        self.paths = paths
+        self.agent = agent
+        self.slots: Slots
+        self._lock: DirectoryLock | None = None
+        self.handoff_fd = _open(paths.handoff)
+        self.work_fd = _open(paths.work)
+        self.processed_fd = _open(paths.processed)
+        self.failed_fd = _open(paths.failed)
+        self.status_fd = _open(paths.status)
+        try:
+            self._prove_moves()
+            if predecessor is not None and os.path.sameopenfile(self.work_fd, predecessor.work_fd):
+                self.slots = predecessor.slots
+                self._lock, predecessor._lock = predecessor._lock, None  # noqa: SLF001 - of its own class
+            else:
+                self._lock = DirectoryLock(paths.work, owner)
+                self.slots = Slots(paths.work, agent)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """
+        Device and inode of the handoff directory.
+        """
+        found = os.fstat(self.handoff_fd)
+        return found.st_dev, found.st_ino
+
+    def relative(self, slot: int, name: str) -> str:
+        """
+        Return where a file in `slot` is, below the work directory.
+        """
+        return f"{self.agent}/{slot}/{name}"
+
+    def mend(self) -> None:
+        """
+        Make those of the processed, failed and status directories anew that were deleted, as far as that goes now.
+        """
+        for name in ("processed", "failed", "status"):
+            path, fd = getattr(self.paths, name), getattr(self, f"{name}_fd")
+            # Not its parents: an operator who removes the handoff directory does not want it back from us.
+            if os.fstat(fd).st_nlink == 0:
+                with contextlib.suppress(OSError):
+                    path.mkdir(mode=0o770, exist_ok=True)
+                    setattr(self, f"{name}_fd", os.open(path, _DIRECTORY))
+                    os.close(fd)
+
+    def close(self) -> None:
+        """
+        Close what is open; safe to call twice and half-way.
+        """
+        if self._lock is not None:
+            self._lock.close()
+        for name in ("handoff_fd", "work_fd", "processed_fd", "failed_fd", "status_fd"):
+            fd = getattr(self, name)
+            if fd >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
+
+    def _prove_moves(self) -> None:
+        """
+        Move a hidden empty file along every way that files take; device numbers alone miss bind mounts.
+        """
+        probe = f".conductor-probe-{os.getpid()}"
+        way = [
+            (self.paths.handoff, self.handoff_fd),
+            (self.paths.work, self.work_fd),
+            (self.paths.failed, self.failed_fd),
+            (self.paths.processed, self.processed_fd),
+            (self.paths.status, self.status_fd),
+        ]
+        at = way[0]
+        try:
+            _create(at, probe)
+            for step in way[1:]:
+                _move(at, step, probe)
+                at = step
+        except _FullError:
+            return  # no room for an empty file; the agent starts and pauses until there is
+        finally:
+            _remove(at[1], probe)
+
+
+def exists(dir_fd: int, name: str) -> bool:
+    """
+    Tell whether there is anything of this name; true as well where that cannot be told.
+    """
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class _FullError(Exception):
+    pass
+
+
+def _open(path: Path) -> int:
+    try:
+        path.mkdir(mode=0o770, parents=True, exist_ok=True)
+        return os.open(path, _DIRECTORY)
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{path}: {error.strerror}; the agent's user must own it or may write there"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; a directory is needed here") from error
+
+
+def _create(place: tuple[Path, int], name: str) -> None:
+    path, fd = place
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=fd))
+    except OSError as error:
+        raise _explained(error, path) from error
+
+
+def _move(source: tuple[Path, int], target: tuple[Path, int], name: str) -> None:
+    try:
+        os.rename(name, name, src_dir_fd=source[1], dst_dir_fd=target[1])
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise ConfigError(
+                f"{source[0]} and {target[0]} are on different file systems (or mounts); "
+                "files are moved by rename, so put the handoff, work, processed, failed and status "
+                "directories on one"
+            ) from error
+        raise _explained(error, target[0]) from error
+
+
+def _explained(error: OSError, path: Path) -> Exception:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _FullError()
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return PermissionDeniedError(f"{path}: {error.strerror}; the agent must be able to write there")
+    return ConfigError(f"{path}: {error.strerror}")
+
+
+def _remove(fd: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):  # it could not be created
+        os.unlink(name, dir_fd=fd)

@@ -1,0 +1,179 @@
+"""
+Carries out the recovery's plan through the ledger's own steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from conductor_loop import clock
+from conductor_loop.ledger import moves
+from conductor_loop.ledger.entry import Ending, Entry
+from conductor_loop.ledger.ledger import Ledger
+from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.recovery import Action, Adopt, Claim, Close, File, Poison, Resume, Vanish
+from conductor_loop.model import Kind, Outcome, display_name
+from conductor_loop.store.changes import FiledRow, WaitRow
+from conductor_loop.store.queries import FileRow
+
+log = logging.getLogger(__name__)
+
+
+class Restorer:
+    """
+    Enters a plan on the first page.
+
+    Args:
+        actions: the plan.
+        outputs: output of the last attempt of files that are still to be filed, by number, for their error logs.
+        max_delay: seconds that a file waits for its next attempt at most; a later moment is a clock that was wrong.
+        done: called when the page is durable: only then may the running marks be forgotten.
+    """
+
+    def __init__(
+        self,
+        actions: Sequence[Action],
+        *,
+        outputs: Mapping[int, bytes],
+        max_delay: float,
+        done: Callable[[], None],
+    ) -> None:
+        self._actions = actions
+        self._outputs = outputs
+        self._max_delay = max_delay
+        self._done = done
+        self._steps: dict[type, Callable[[Ledger, Any, Page], None]] = {
+            Resume: self._resume,
+            Poison: self._poison,
+            Claim: self._claim,
+            Vanish: self._vanish,
+            File: self._file,
+            Close: self._close,
+            Adopt: self._adopt,
+        }
+
+    def __call__(self, ledger: Ledger, page: Page) -> None:
+        """
+        Enter everything; the moves follow the commit.
+        """
+        # Slots first: a new claim made below must not get one that is in use.
+        for action in self._actions:
+            _hold(ledger, action)
+        for action in self._actions:
+            log.info("recovery: %s", action.describe())
+            self._steps[type(action)](ledger, action, page)
+        page.after.append(self._done)
+
+    def _resume(self, ledger: Ledger, action: Resume, page: Page) -> None:
+        entry = self._entry(ledger, action.row)
+        entry.interruptions = action.interruptions
+        if action.interruptions != action.row.interruptions:
+            page.changes.waits.append(
+                WaitRow(
+                    number=entry.number,
+                    attempts=entry.attempts,
+                    interruptions=entry.interruptions,
+                    next_attempt_at=action.row.next_attempt_at,
+                )
+            )
+        if action.row.next_attempt_at is None:
+            page.after.append(partial(ledger.claims.queue, entry))
+        else:
+            delay = (action.row.next_attempt_at - clock.now_us()) / clock.SECOND
+            ledger.endings.wait(entry, min(max(delay, 0.0), self._max_delay))
+
+    def _poison(self, ledger: Ledger, action: Poison, page: Page) -> None:
+        entry = self._entry(ledger, action.row)
+        entry.interruptions = action.interruptions
+        ledger.endings.poisoned(entry, page)
+
+    def _claim(self, ledger: Ledger, action: Claim, page: Page) -> None:
+        page.after.append(partial(ledger.claims.carry_out, self._entry(ledger, action.row)))
+
+    def _vanish(self, ledger: Ledger, action: Vanish, page: Page) -> None:
+        ledger.endings.vanished(self._entry(ledger, action.row), page)
+
+    def _file(self, ledger: Ledger, action: File, page: Page) -> None:
+        entry = self._entry(ledger, action.row)
+        entry.ending = self._ending(action.row)
+        if action.from_handoff:
+            page.after.append(partial(_back_into_slot, entry))
+        page.after.append(partial(ledger.filing.file, entry))
+
+    def _close(self, ledger: Ledger, action: Close, page: Page) -> None:
+        entry = self._entry(ledger, action.row)
+        entry.ending = self._ending(action.row)
+        if action.rewrite_status and action.row.outcome != Outcome.VANISHED:
+            ledger.filing.write_status(entry, entry.ending)
+        page.changes.filed.append(FiledRow(number=entry.number, filed_at=clock.now_us()))
+        ledger.book.filed(entry)
+        ledger.book.marked([entry])
+        entry.release()
+
+    def _adopt(self, ledger: Ledger, action: Adopt, page: Page) -> None:
+        stray = action.stray
+        number = ledger.book.next_number(page)
+        now = clock.now_us()
+        ledger.claims.adopt(
+            Entry(
+                number=number,
+                id=ledger.book.id(number),
+                name=stray.name,
+                places=ledger.claims.places,
+                agent=stray.agent,
+                slot=stray.slot,
+                identity=stray.identity,
+                discovered_at=now,
+                claimed_at=now,
+            ),
+            page,
+        )
+
+    def _entry(self, ledger: Ledger, row: FileRow) -> Entry:
+        entry = Entry(
+            number=row.number,
+            id=ledger.book.id(row.number),
+            name=row.name,
+            places=ledger.claims.places,
+            agent=row.agent,
+            slot=row.slot,
+            identity=row.identity,
+            discovered_at=row.discovered_at,
+            claimed_at=row.claimed_at,
+            attempts=row.attempts,
+            interruptions=row.interruptions,
+        )
+        ledger.book.add(entry)
+        return entry
+
+    def _ending(self, row: FileRow) -> Ending:
+        return Ending(
+            outcome=Outcome(row.outcome or ""),
+            kind=None if row.kind is None else Kind(row.kind),
+            message=row.message or "",
+            finished_at=row.finished_at or row.claimed_at,
+            attempts=row.attempts,
+            exit_code=row.exit_code,
+            duration=None if row.duration_us is None else row.duration_us / clock.SECOND,
+            sha256=row.sha256 or "",
+            output=self._outputs.get(row.number, b""),
+            target=row.target or "",
+            status_name=row.status_name or "",
+        )
+
+
+def _hold(ledger: Ledger, action: Action) -> None:
+    places = ledger.claims.places
+    where = action.stray if isinstance(action, Adopt) else action.row
+    if where.agent == places.agent:
+        places.slots.hold(where.slot)
+
+
+def _back_into_slot(entry: Entry) -> None:
+    try:
+        moves.rename_noreplace(entry.places.handoff_fd, entry.name, entry.places.work_fd, entry.relative)
+    except OSError as error:
+        log.warning("cannot take %s back: %s", display_name(entry.name), error)

@@ -1,0 +1,121 @@
+"""
+What recovery decides from: rows, running marks and what lies in the directories. Reads, changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from conductor_loop.ledger import status
+from conductor_loop.ledger.marks import Mark
+from conductor_loop.ledger.places import Places
+from conductor_loop.ledger.reconcile import files_in_slots
+from conductor_loop.model import Identity, Outcome
+from conductor_loop.store.queries import FileRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """
+    Where the file of one open row might be, and what is there; None: nothing.
+    """
+
+    row: FileRow
+    in_slot: Identity | None = None
+    in_handoff: Identity | None = None
+    in_target: Identity | None = None
+    status_ours: bool = False  #: its status file is there, whole, and carries its id
+    mark: Mark | None = None  #: an agent died while it was running
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """
+    A file in a slot without an open row.
+    """
+
+    agent: str
+    slot: int
+    name: str
+    identity: Identity
+
+    @property
+    def relative(self) -> str:
+        return f"{self.agent}/{self.slot}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    Everything that recovery decides from.
+    """
+
+    rows: Sequence[Found]
+    strays: Sequence[Stray]
+
+
+def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], store_id: str) -> Facts:
+    """
+    Look for the file of every open row, and for files without one.
+
+    Args:
+        rows: the open ones, by number.
+        marks: by file id.
+    """
+    rows = list(rows)
+    in_slots = _in_slots(places, rows)
+    found = [
+        _find(places, row, in_slots.get(row.number), marks, f"{store_id}-{row.number}") for row in rows
+    ]
+    owned = {(one.row.agent, one.row.slot, one.row.name) for one in found}
+    strays = [
+        Stray(*place, identity)
+        for place in sorted(files_in_slots(places.work_fd))
+        if place not in owned and (identity := _identity(places.work_fd, "{}/{}/{}".format(*place)))
+    ]
+    return Facts(found, strays)
+
+
+def _in_slots(places: Places, rows: Sequence[FileRow]) -> dict[int, Identity]:
+    """
+    Return the files in slots by the number of the row that each belongs to.
+
+    A slot is given on as soon as its file is filed, and until the old row says so it may name the new file's place.
+    The file is that of the row that knows it; one that was changed since is that of the latest row.
+    """
+    sharing: dict[str, list[FileRow]] = {}
+    for row in rows:
+        sharing.setdefault(f"{row.agent}/{row.slot}/{row.name}", []).append(row)
+    found = {}
+    for relative, claimants in sharing.items():
+        identity = _identity(places.work_fd, relative)
+        if identity is not None:
+            known = [row for row in claimants if identity.same_file(row.identity)]
+            found[(known or claimants)[-1].number] = identity
+    return found
+
+
+def _find(
+    places: Places, row: FileRow, in_slot: Identity | None, marks: Mapping[str, Mark], id: str
+) -> Found:
+    target = None
+    if row.target is not None:
+        fd = places.processed_fd if row.outcome == Outcome.PROCESSED else places.failed_fd
+        target = _identity(fd, row.target)
+    return Found(
+        row=row,
+        in_slot=in_slot,
+        in_handoff=_identity(places.handoff_fd, row.name),
+        in_target=target,
+        status_ours=row.status_name is not None and status.read_id(places.status_fd, row.status_name) == id,
+        mark=marks.get(id),
+    )
+
+
+def _identity(dir_fd: int, name: str) -> Identity | None:
+    try:
+        return Identity.from_stat(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+    except OSError:
+        return None
