@@ -1,0 +1,67 @@
+"""
+The cap on open connections, and who gives way at it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Closable(Protocol):
+    """
+    A connection's stream.
+    """
+
+    def close(self) -> None: ...
+
+
+class Connections:
+    """
+    Keeps the open connections in the order in which they began to wait for a request; used by one thread.
+
+    Bytes of an unfinished request do not move a connection up: a client that trickles is as quiet as a silent one.
+
+    Args:
+        most: open connections at a time; beyond it, the one that has waited longest is closed for a new one.
+            Those whose request is being answered are left alone.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[Closable, None] = {}
+        self._served: set[Closable] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._served)
+
+    def open(self, stream: Closable) -> None:
+        """
+        Take in a new connection.
+        """
+        if len(self) >= self._most and self._waiting:
+            quietest = next(iter(self._waiting))
+            del self._waiting[quietest]
+            quietest.close()
+        self._waiting[stream] = None
+
+    def await_request(self, stream: Closable) -> None:
+        """
+        Note that a connection begins to wait for its next request.
+        """
+        self._served.discard(stream)
+        self._waiting.pop(stream, None)
+        self._waiting[stream] = None
+
+    def serve(self, stream: Closable) -> None:
+        """
+        Note that a connection's request is complete.
+        """
+        self._waiting.pop(stream, None)
+        self._served.add(stream)
+
+    def close(self, stream: Closable) -> None:
+        """
+        Forget a connection that was closed, whoever did it.
+        """
+        self._waiting.pop(stream, None)
+        self._served.discard(stream)

@@ -1,0 +1,96 @@
+"""
+What every request and every answer goes through: the `Host` check, the security headers, the last resort.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from conductor_loop.http.answer import Answer, error
+
+log = logging.getLogger(__name__)
+
+#: Of every answer that does not say otherwise.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Guard:
+    """
+    A WSGI application around another one.
+
+    Args:
+        app: what answers requests that pass.
+        hosts: names to answer to, besides IP addresses, localhost and the machine's own name.
+    """
+
+    def __init__(self, app: WSGIApplication, *, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = {_bare(host) for host in (*hosts, "localhost", socket.gethostname())}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        ) -> Callable[[bytes], object]:
+            return start_response(status, [*(HEADERS | dict(headers)).items()], exc_info)
+
+        host = environ.get("HTTP_HOST", "")
+        if not self._is_ours(host):
+            return _send(_wrong_host(host), environ, start)
+        try:
+            return self._app(environ, start)
+        except Exception:  # the boundary of a request: its client gets no traceback, the log does
+            log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            return _send(error(500, "internal error; the agent's log has the details"), environ, start)
+
+    def _is_ours(self, host: str) -> bool:
+        """
+        Tell whether a request was meant for us.
+
+        A stranger's page can make its own name point to a loopback address and then read from there under that
+        name (DNS rebinding). It cannot make a browser send an address, or no name at all.
+        """
+        name = _bare(host)
+        return not name or name in self._hosts or _is_address(name)
+
+
+def _bare(host: str) -> str:
+    """
+    Return a host without port, brackets and trailing dot, in lower case.
+    """
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    if name.count(":") == 1:
+        name = name.partition(":")[0]
+    return name.removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_host(host: str) -> Answer:
+    return error(
+        403,
+        f"this agent does not answer to the name {_bare(host)!r}; ask it by IP address or as localhost, "
+        "or add the name to http.allowed_hosts",
+    )
+
+
+def _send(answer: Answer, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    start(answer.status_line, [*answer.headers.items(), ("Content-Length", str(len(answer.body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]

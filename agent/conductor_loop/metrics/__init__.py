@@ -1,0 +1,5 @@
+"""
+The live numbers and their renderings.
+"""
+
+from __future__ import annotations

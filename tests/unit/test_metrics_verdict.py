@@ -1,0 +1,196 @@
+"""
+Health: one state per component, the worst for all.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conductor_loop.metrics import verdict
+from conductor_loop.metrics.live import Live
+from conductor_loop.metrics.snapshot import COMPONENTS, State
+from conductor_loop.model import PauseReason
+from scenario import NOW, Clock
+
+
+@pytest.fixture
+def monotonic() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def live(monotonic: Clock) -> Live:
+    made = Live(max_workers=4, command_name="porch", monotonic=monotonic, now=lambda: NOW)
+    made.phase("running")
+    return made
+
+
+def states(live: Live) -> dict[str, str]:
+    """
+    Return the components that are not healthy.
+    """
+    found = verdict.assess(live.snapshot()).components
+    return {name: one.state for name, one in found.items() if one.state != "healthy"}
+
+
+def test_an_agent_that_runs_is_healthy(live: Live):
+    """
+    Every component is named, in a fixed order.
+    """
+    found = verdict.document(live.snapshot(), version="0.1.0", config_hash="abc")
+
+    assert found["status"] == "healthy"
+    assert found["components"] == dict.fromkeys(COMPONENTS, "healthy")
+    assert found["warnings"] == []
+    assert verdict.ready(live.snapshot())
+
+
+def test_the_document_has_every_key_of_the_contract(live: Live, monotonic: Clock):
+    """
+    With times as text.
+    """
+    monotonic.now += 8130.7
+    live.beat()
+
+    found = verdict.document(live.snapshot(), version="0.1.0", config_hash="abc")
+
+    expected = [
+        "status",
+        "timestamp",
+        "uptime",
+        "version",
+        "config_hash",
+        "components",
+        "details",
+        "warnings",
+    ]
+    assert expected == list(found)
+    assert (found["timestamp"], found["uptime"]) == ("2026-11-18T11:06:40Z", "2h15m30s")
+    assert (found["version"], found["config_hash"]) == ("0.1.0", "abc")
+
+
+@pytest.mark.parametrize(
+    ("reason", "component", "state"),
+    [
+        (PauseReason.OPERATOR, "fsnotify_watcher", "degraded"),
+        (PauseReason.DRAIN, "fsnotify_watcher", "degraded"),
+        (PauseReason.HANDOFF, "fsnotify_watcher", "degraded"),
+        (PauseReason.COMMAND, "worker_pool", "degraded"),
+        (PauseReason.RETRIES, "worker_pool", "degraded"),
+        (PauseReason.DISK, "disk", "degraded"),
+        (PauseReason.STORE, "store", "unhealthy"),
+    ],
+)
+def test_a_pause_shows_in_its_component(live: Live, reason: PauseReason, component: str, state: str):
+    """
+    A pause is degraded, one because of the store unhealthy, and over when it is lifted.
+    """
+    live.pause(reason, "because")
+
+    found = verdict.document(live.snapshot(), version="", config_hash="")
+    assert {component: state} == states(live)
+    assert state == found["status"]
+    assert {component: "because"} == found["details"]["components"]
+    assert found["details"]["paused"][reason]["message"] == "because"
+    live.resume(reason)
+    assert states(live) == {}
+
+
+def test_every_pause_reason_has_a_rule(live: Live):
+    """
+    A new reason without one would leave the agent healthy while nothing runs.
+    """
+    for reason in PauseReason:
+        live.pause(reason, "")
+        assert states(live)
+        live.resume(reason)
+
+
+def test_a_main_loop_that_stands_is_unhealthy(live: Live, monotonic: Clock):
+    """
+    And no longer ready.
+    """
+    monotonic.now += 12
+
+    assert states(live) == {"worker_pool": "unhealthy"}
+    assert not verdict.ready(live.snapshot())
+
+
+def test_a_file_written_for_very_long_is_degraded(live: Live):
+    """
+    Until it is done.
+    """
+    live.set(still_written=2)
+    assert states(live) == {"file_manager": "degraded"}
+
+    live.set(still_written=0)
+    assert states(live) == {}
+
+
+def test_warnings_change_no_status(live: Live):
+    """
+    They are shown and no more.
+    """
+    live.warn("sqlite", "old")
+
+    found = verdict.document(live.snapshot(), version="", config_hash="")
+    assert (found["status"], found["warnings"]) == ("healthy", ["old"])
+
+
+def test_the_worst_of_what_is_said_counts_and_all_is_explained(live: Live):
+    """
+    What a component says of itself and what is read off the numbers come together.
+    """
+    live.health("worker_pool", "unhealthy", "a handler is late")
+    live.pause(PauseReason.RETRIES, "too many")
+    live.health("disk", "degraded")
+    live.health("store", "healthy", "all is well")
+
+    verdict_now = verdict.assess(live.snapshot())
+
+    assert states(live) == {"worker_pool": "unhealthy", "disk": "degraded"}
+    assert verdict_now.status is State.UNHEALTHY
+    assert verdict_now.components["worker_pool"].message == "a handler is late; too many"
+    assert verdict_now.components["store"].message == ""
+
+
+@pytest.mark.parametrize("phase", ["starting", "recovering", "stopping"])
+def test_only_a_running_agent_is_ready(live: Live, phase: str):
+    """
+    Whatever its health says.
+    """
+    live.phase(phase)
+
+    assert not verdict.ready(live.snapshot())
+    assert states(live) == {}
+
+
+def test_a_degraded_agent_is_ready(live: Live):
+    """
+    It works.
+    """
+    live.health("disk", "degraded", "low")
+
+    assert verdict.ready(live.snapshot())
+
+
+def test_the_table_names_every_component_and_no_other():
+    """
+    The reference page is made from it.
+    """
+    assert {rule.component for rule in verdict.RULES} == set(COMPONENTS)
+    assert all(rule.when and rule.state is not State.HEALTHY for rule in verdict.RULES)
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("3.34.1", True), ("3.51.2", True), ("3.51.3", False), ("3.52.0", False), ("4.0", False)],
+)
+def test_old_versions_of_sqlite_are_warned_of(version: str, old: bool):
+    """
+    The message names the version and the first sound one.
+    """
+    found = verdict.old_sqlite(version)
+
+    assert old == bool(found)
+    assert not old or (version in str(found) and "3.51.3" in str(found))
