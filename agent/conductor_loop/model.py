@@ -150,7 +150,9 @@ class Job:
     id: str  #: `<store_id>-<number>`, never used again
     name: str
     slot: int
-    dir_fd: int  #: descriptor of the directory that holds the slots; stays valid when that directory is renamed
+    dir_fd: (
+        int  #: descriptor of the directory that holds the slots; stays valid when that directory is renamed
+    )
     relative: str  #: `<slot>/<name>` below it
     attempt: int  #: 1 for the first
     discovered_at: int

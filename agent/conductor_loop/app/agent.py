@@ -8,14 +8,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import cast
 from wsgiref.types import WSGIApplication
 
 from conductor_loop import __version__, clock
 from conductor_loop.app.inheritance import end_orphans, end_processes, own_state
-from conductor_loop.app.parts import author_of, make_attempter, paths_of, processor_name
+from conductor_loop.app.parts import author_of, make_attempter, own_folders, paths_of, processor_name
 from conductor_loop.config import Config, config_hash
 from conductor_loop.errors import CorruptStoreError, ServiceCrashError, StoreError
 from conductor_loop.host.directory import DirectorySize
@@ -38,6 +38,7 @@ from conductor_loop.model import Filed, Outcome, PauseReason, Sample
 from conductor_loop.runtime.relay import Relay
 from conductor_loop.runtime.service import Service, ThreadService
 from conductor_loop.runtime.supervisor import Supervisor
+from conductor_loop.store import queries
 from conductor_loop.store.database import Store
 from conductor_loop.work.pool import Attempt, WorkerPool
 from conductor_loop.work.process import Abort
@@ -169,7 +170,7 @@ class Agent:
         agent = self._config.agent
         intake = Intake(
             handoff=self.keeper.current(),
-            names=NameFilter(agent.pattern),
+            names=NameFilter(agent.pattern, own_folders(self._config)),
             admission=self.ledger.admission,
             live=self.live,
             on_replaced=self.keeper.on_replaced,
@@ -195,6 +196,7 @@ class Agent:
             min_free=self._config.agent.min_free,
             pause=self.ledger.set_pause,
             resume=lambda reason: self.ledger.set_pause(reason, None),
+            stands=lambda: PauseReason.DISK in self.ledger.pauses,
         )
 
     def _web(self) -> WSGIApplication:
@@ -202,7 +204,7 @@ class Agent:
             snapshot=self.live.snapshot,
             version=__version__,
             config_hash=config_hash(self._config),
-            hosts=self._config.http.allowed_hosts,
+            hosts=(*self._config.http.allowed_hosts, self._config.http.metrics_host),
         )
 
     def _announce(self, filed: Filed) -> None:
@@ -212,6 +214,8 @@ class Agent:
 
     def _measure_store(self, sample: Sample) -> None:
         self.live.set(store_bytes=self.store.size_bytes())
+        with suppress(StoreError), self.store.reader() as connection:
+            self.live.set(history_oldest_at=queries.first_finished_at(connection))
 
     def _beat(self) -> None:
         self.live.beat()
@@ -224,15 +228,19 @@ class Agent:
         self.pool.check()
 
     def _end_when_done(self, stop: threading.Event) -> None:
+        asked, blocked = False, None
         while not stop.wait(_LOOK_SECONDS):
-            if self.intake.idle() and self.ledger.idle():
-                self.supervisor.request_stop("everything is worked off")
-                return
-            if (blocked := self._blocked()) is not None:
-                log.error("stopping, for nothing can be worked on now: %s", blocked)
+            blocked = self._blocked()
+            if blocked is not None:
+                log.error("nothing can be worked on now: %s", blocked)
                 self.exit_code = 1
-                self.supervisor.request_stop(blocked)
-                return
+                break
+            if self.intake.idle() and self.ledger.idle():  # in this order: what intake offers, the ledger has
+                break
+            if self.ledger.idle() and not asked:
+                self.intake.ask_scan()  # the next one by itself is seconds away
+            asked = self.ledger.idle()
+        self.supervisor.request_stop(blocked or "everything is worked off")
 
     def _blocked(self) -> str | None:
         """

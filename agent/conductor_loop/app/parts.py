@@ -68,6 +68,15 @@ def paths_of(config: Config) -> Paths:
     )
 
 
+def own_folders(config: Config) -> list[str]:
+    """
+    Return the names of our own folders in the handoff directory, which a wide pattern matches.
+    """
+    paths = paths_of(config)
+    folders = (paths.work, paths.processed, paths.failed, paths.status)
+    return [path.name for path in folders if path.parent == paths.handoff]
+
+
 def author_of(config: Config) -> Author:
     processor = config.processor
     return Author(

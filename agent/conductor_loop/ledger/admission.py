@@ -115,6 +115,13 @@ class Admission:
             self._count(job, 1)
         self._queue.put(job)
 
+    def hold(self, name: str) -> None:
+        """
+        Say that a file in the handoff directory is claimed already, so that it is not offered again.
+        """
+        with self._lock:
+            self._offered.add(name)
+
     def settled(self, names: Iterable[str]) -> None:
         """
         Say that offered files are out of the handoff directory, or given up.

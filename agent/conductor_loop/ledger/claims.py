@@ -78,6 +78,7 @@ class Claims:
             slot = self.places.slots.take()
         except OSError as error:
             log.warning("no slot for %s, left where it is: %s", display_name(arrival.name), error)
+            self.places.mend()
             self._admission.settled([arrival.name])
             return None
         number = self._book.next_number(page)
@@ -121,6 +122,8 @@ class Claims:
 
     def _put_off(self, entry: Entry, error: OSError) -> None:
         log.warning("cannot claim %s, trying again: %s", display_name(entry.name), error)
+        self._admission.hold(entry.name)
+        entry.places.mend()
         with contextlib.suppress(OSError):  # said above, and tried again with the claim
             entry.places.slots.restore(entry.slot)
         self._timers.after(_AGAIN, lambda page: page.after.append(partial(self.carry_out, entry)))

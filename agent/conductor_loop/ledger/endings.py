@@ -35,6 +35,7 @@ from conductor_loop.model import (
     display_name,
 )
 from conductor_loop.store.changes import AttemptRow, IdentityRow, WaitRow
+from conductor_loop.store.encoding import clean_text
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +175,7 @@ class Endings:
         *,
         report: Report | None = None,
     ) -> None:
+        message = clean_text(message) or ""  # an exception may say what neither files nor the store can hold
         run = None if report is None else report.run
         if report is not None and run is not None:
             self._add_attempt(entry, report, kind, message, page)

@@ -4,7 +4,9 @@ From an outcome to a filed file: committed first, then status file, then the mov
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -92,7 +94,19 @@ class Filing:
             )
             self._done(entry, entry.ending)
         except OSError as error:
-            self._put_off(entry, error)
+            self._put_off(entry, error, self.file)
+        else:
+            self._done(entry, entry.ending)
+
+    def complete(self, entry: Entry) -> None:
+        """
+        Write the status file of a file that is at its target already; what cannot be done now is tried again.
+        """
+        assert entry.ending is not None  # noqa: S101 - only ended files are filed
+        try:
+            self.write_status(entry, entry.ending)
+        except OSError as error:
+            self._put_off(entry, error, self.complete)
         else:
             self._done(entry, entry.ending)
 
@@ -126,25 +140,28 @@ class Filing:
         try:
             status.write(entry.places.failed_fd, log_name, text)
         except FileExistsError:
-            # Ours from before a crash or a failed try, for the target was chosen so that this name was free.
+            # Ours from before a crash or a failed try; or somebody has taken the name since the target was chosen.
+            if not status.is_error_log_of(entry.places.failed_fd, log_name, entry.id):
+                raise
             status.replace(entry.places.failed_fd, log_name, text)
 
     def _rename_target(self, entry: Entry, ending: Ending, page: Page) -> None:
         """
         Somebody has taken the target since it was chosen: choose another, enter it, file again.
         """
+        _remove_error_log(entry, ending)
         ending.target = _free_target(entry, ending.outcome)
         _correct(entry, ending, page)
         page.after.append(partial(self.file, entry))
 
-    def _put_off(self, entry: Entry, error: OSError) -> None:
+    def _put_off(self, entry: Entry, error: OSError, again: Callable[[Entry], None]) -> None:
         if entry.number not in self._stuck:
             log.warning("cannot file %s (%s) yet: %s", display_name(entry.name), entry.id, error)
         self._stuck.add(entry.number)
         if isinstance(error, FileNotFoundError):
             entry.places.mend()
         self._live.health("file_manager", "unhealthy", f"{len(self._stuck)} files cannot be filed: {error}")
-        self._timers.after(_AGAIN, lambda page: page.after.append(partial(self.file, entry)))
+        self._timers.after(_AGAIN, lambda page: page.after.append(partial(again, entry)))
 
     def _done(self, entry: Entry, ending: Ending) -> None:
         entry.release()
@@ -189,6 +206,17 @@ def _move(entry: Entry, ending: Ending) -> None:
         if not exists(work_fd, entry.relative):
             raise _GoneError from None
         raise
+
+
+def _remove_error_log(entry: Entry, ending: Ending) -> None:
+    """
+    Remove the error log beside a target that will not be used after all.
+    """
+    log_name = naming.error_log_name(ending.target, entry.id)
+    fd = target_fd(entry, ending.outcome)
+    if ending.outcome is not Outcome.PROCESSED and status.is_error_log_of(fd, log_name, entry.id):
+        with contextlib.suppress(OSError):  # then it stays, and says itself what it is
+            os.unlink(log_name, dir_fd=fd)
 
 
 def _free_target(entry: Entry, outcome: Outcome) -> str:

@@ -5,6 +5,7 @@ Which handoff directory is the one in use, when somebody deletes, renames or rep
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +58,10 @@ class HandoffKeeper:
         """
         path = self._places.paths.handoff
         try:
-            if change == "missing" or not path.is_dir():
+            if change == "missing":
                 raise FileNotFoundError(f"{path} is missing or cannot be read; make it, or mount it")
+            with os.scandir(path) as entries:  # it may be there and still be closed to us
+                next(entries, None)
             self._reopen()
         except (ConductorError, OSError) as error:
             self._ledger.set_pause(PauseReason.HANDOFF, str(error))

@@ -183,7 +183,7 @@ class Ledger(ThreadService):
         self._timers.after(_FLUSH, self._flush)
         self._timers.after(0, self._reconcile)
         try:
-            while not (stop.is_set() and self._mailbox.empty):
+            while not (stop.is_set() and self._mailbox.empty and self._timers.wait(_IDLE)):
                 self._turn(self._mailbox.take(self._timers.wait(_IDLE)))
             self._finish()
         finally:
@@ -217,14 +217,11 @@ class Ledger(ThreadService):
                 self._refused(error)
             else:
                 break
-        if PauseReason.STORE in self.pauses:
-            self.pauses.lift(PauseReason.STORE)
-            self._live.health("store", "healthy")
+        self.pauses.lift(PauseReason.STORE)
         self._live.publish(page.changes.totals, page.finished, time.monotonic() - began)
 
     def _refused(self, error: StoreError) -> None:
         self._live.store_error()
-        self._live.health("store", "unhealthy", str(error))
         self.pauses.set(PauseReason.STORE, str(error))
         if self._give_up is not None and self._give_up.remaining() <= _COMMIT_AGAIN:
             log.error("stopping with outcomes that could not be written; those files run again")

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from conductor_loop.errors import ConfigError, PermissionDeniedError
+from conductor_loop.errors import ConductorError, ConfigError, PermissionDeniedError
 from conductor_loop.ledger.locks import DirectoryLock
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -41,8 +41,9 @@ class Slots:
     """
 
     def __init__(self, work: Path, agent: str) -> None:
-        (work / agent).mkdir(mode=0o770, exist_ok=True)
-        self._fd = os.open(work / agent, _DIRECTORY)
+        self._folder = work / agent
+        self._folder.mkdir(mode=0o770, exist_ok=True)
+        self._fd = os.open(self._folder, _DIRECTORY)
         made = [int(name) for name in os.listdir(self._fd) if name.isdecimal()]
         self._next = max(made, default=-1) + 1
         self._free = sorted(made)
@@ -60,15 +61,13 @@ class Slots:
             if not self._held[slot]:
                 self._held[slot] = 1
                 return slot
-        slot = self._next
-        os.mkdir(str(slot), mode=0o770, dir_fd=self._fd)
-        self._next += 1
+        slot = self._make()
         self._held[slot] = 1
         return slot
 
     def restore(self, slot: int) -> None:
         """
-        Make the directory of a taken slot again if somebody has deleted it.
+        Make the directory of a slot if there is none, or somebody has deleted it.
 
         Raises:
             OSError: if it could not be made.
@@ -81,6 +80,7 @@ class Slots:
         Say that a file found at start is in `slot`.
         """
         self._held[slot] += 1
+        self._next = max(self._next, slot + 1)  # its directory may be gone, and is made again for its file
 
     def release(self, slot: int) -> None:
         """
@@ -89,6 +89,31 @@ class Slots:
         self._held[slot] -= 1
         if not self._held[slot]:
             heapq.heappush(self._free, slot)
+
+    def mend(self) -> None:
+        """
+        Make the folder of all slots anew if somebody has deleted it.
+
+        Raises:
+            OSError: if it could not be made.
+        """
+        if _deleted(self._fd):
+            self._folder.mkdir(mode=0o770, exist_ok=True)
+            _point(self._fd, self._folder)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _make(self) -> int:
+        while True:
+            slot = self._next
+            try:
+                os.mkdir(str(slot), mode=0o770, dir_fd=self._fd)
+            except FileExistsError:
+                self._next += 1  # somebody else's, so it stays theirs
+            else:
+                self._next += 1
+                return slot
 
 
 class Places:
@@ -111,8 +136,9 @@ class Places:
     def __init__(self, paths: Paths, *, agent: str, owner: str, predecessor: Places | None = None) -> None:
         self.paths = paths
         self.agent = agent
+        self._owner = owner
         self.slots: Slots
-        self._lock: DirectoryLock | None = None
+        self._work = contextlib.ExitStack()  # what comes with owning the work directory
         self.handoff_fd = _open(paths.handoff)
         self.work_fd = _open(paths.work)
         self.processed_fd = _open(paths.processed)
@@ -122,10 +148,11 @@ class Places:
             self._prove_moves()
             if predecessor is not None and os.path.sameopenfile(self.work_fd, predecessor.work_fd):
                 self.slots = predecessor.slots
-                self._lock, predecessor._lock = predecessor._lock, None  # noqa: SLF001 - of its own class
+                self._work = predecessor._work.pop_all()  # noqa: SLF001 - of its own class
             else:
-                self._lock = DirectoryLock(paths.work, owner)
+                self._work.callback(DirectoryLock(paths.work, owner).close)
                 self.slots = Slots(paths.work, agent)
+                self._work.callback(self.slots.close)
         except BaseException:
             self.close()
             raise
@@ -146,23 +173,27 @@ class Places:
 
     def mend(self) -> None:
         """
-        Make those of the processed, failed and status directories anew that were deleted, as far as that goes now.
+        Make those directories anew that were deleted, as far as that goes now.
+
+        Descriptors keep their numbers, for workers have them in hand.
         """
-        for name in ("processed", "failed", "status"):
+        for name in ("work", "processed", "failed", "status"):
             path, fd = getattr(self.paths, name), getattr(self, f"{name}_fd")
-            # Not its parents: an operator who removes the handoff directory does not want it back from us.
-            if os.fstat(fd).st_nlink == 0:
-                with contextlib.suppress(OSError):
+            if _deleted(fd):
+                with contextlib.suppress(ConductorError, OSError):
+                    # Not its parents: an operator who removes the handoff directory does not want it back from us.
                     path.mkdir(mode=0o770, exist_ok=True)
-                    setattr(self, f"{name}_fd", os.open(path, _DIRECTORY))
-                    os.close(fd)
+                    if name == "work":  # refused where our successor is at work already
+                        self._work.callback(DirectoryLock(path, self._owner).close)
+                    _point(fd, path)
+        with contextlib.suppress(OSError):
+            self.slots.mend()
 
     def close(self) -> None:
         """
         Close what is open; safe to call twice and half-way.
         """
-        if self._lock is not None:
-            self._lock.close()
+        self._work.close()
         for name in ("handoff_fd", "work_fd", "processed_fd", "failed_fd", "status_fd"):
             fd = getattr(self, name)
             if fd >= 0:
@@ -208,6 +239,21 @@ def exists(dir_fd: int, name: str) -> bool:
 
 class _FullError(Exception):
     pass
+
+
+def _deleted(fd: int) -> bool:
+    return os.fstat(fd).st_nlink == 0
+
+
+def _point(fd: int, path: Path) -> None:
+    """
+    Make `fd` a descriptor of the directory at `path`.
+    """
+    new = os.open(path, _DIRECTORY)
+    try:
+        os.dup2(new, fd, inheritable=False)
+    finally:
+        os.close(new)
 
 
 def _open(path: Path) -> int:

@@ -4,6 +4,7 @@ The conservation law, taken from the directories: no open row without a file, no
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 
@@ -11,6 +12,8 @@ from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.places import Places, exists
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import display_name
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 5  #: names in a message
 
@@ -30,7 +33,11 @@ class Reconciler:
         """
         Publish the number of unaccounted files; the same one in two checks is unhealthy.
         """
-        odd = {name for place in places for name in self._odd(place)}
+        try:
+            odd = {name for place in places for name in self._odd(place)}
+        except OSError as error:  # too many open files, mostly; the next check will do
+            log.warning("the slots cannot be compared with the open files now: %s", error)
+            return
         self._live.set(unaccounted=len(odd))
         again = sorted(odd & self._before)
         self._before = odd
@@ -60,10 +67,16 @@ def files_in_slots(work_fd: int) -> Iterator[tuple[str, int, str]]:
     for agent in _directories(work_fd, "."):
         for slot in _directories(work_fd, agent):
             if slot.isdecimal():
-                with os.scandir(f"/proc/self/fd/{work_fd}/{agent}/{slot}") as found:
-                    yield from ((agent, int(slot), item.name) for item in found)
+                yield from ((agent, int(slot), item.name) for item in _entries(work_fd, f"{agent}/{slot}"))
 
 
 def _directories(work_fd: int, below: str) -> list[str]:
-    with os.scandir(f"/proc/self/fd/{work_fd}/{below}") as found:
-        return [item.name for item in found if item.is_dir(follow_symlinks=False)]
+    return [item.name for item in _entries(work_fd, below) if item.is_dir(follow_symlinks=False)]
+
+
+def _entries(work_fd: int, below: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(f"/proc/self/fd/{work_fd}/{below}") as found:
+            return list(found)
+    except (FileNotFoundError, PermissionError):
+        return []  # deleted this moment, or somebody else's: nothing in it is ours

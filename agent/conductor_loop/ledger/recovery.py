@@ -17,10 +17,13 @@ INTERRUPTIONS = 3  #: in a row make a file poison
 class Resume:
     """
     The file is in its slot: queue it, at once or when its next attempt is due.
+
+    `twice`: its claim was cut short between link and unlink, so it still has its name in the handoff directory.
     """
 
     row: FileRow
     interruptions: int
+    twice: bool = False
 
     def describe(self) -> str:
         if self.interruptions > self.row.interruptions:
@@ -127,7 +130,7 @@ def _open(found: Found) -> Action:
     if found.in_slot is not None:
         # The mark tells what the count was before that run, so that a recovery cut short does not count it twice.
         count = row.interruptions if found.mark is None else found.mark.interruptions + 1
-        return Poison(row, count) if count >= INTERRUPTIONS else Resume(row, count)
+        return Poison(row, count) if count >= INTERRUPTIONS else Resume(row, count, _half_claimed(found))
     if found.in_handoff is not None and found.in_handoff.same_file(row.identity):
         return Claim(row)
     return Vanish(row)  # and another file under its name in the handoff directory is a new one
@@ -144,6 +147,11 @@ def _ended(found: Found) -> Action:
         return File(row, from_handoff=True)
     # Filed, and a consumer has taken it since. Its status file came before it and may have been taken as well.
     return Close(row, rewrite_status=False)
+
+
+def _half_claimed(found: Found) -> bool:
+    # Only of a file that never ran: of any other its name in the handoff directory is another drop of the same inode.
+    return found.in_handoff == found.in_slot and found.mark is None and found.row.attempts == 0
 
 
 def _name(row: FileRow) -> str:

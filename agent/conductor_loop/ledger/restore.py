@@ -5,6 +5,7 @@ Carries out the recovery's plan through the ledger's own steps.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -79,6 +80,8 @@ class Restorer:
                     next_attempt_at=action.row.next_attempt_at,
                 )
             )
+        if action.twice:
+            page.after.append(partial(_remove_from_handoff, entry))
         if action.row.next_attempt_at is None:
             page.after.append(partial(ledger.claims.queue, entry))
         else:
@@ -106,8 +109,9 @@ class Restorer:
     def _close(self, ledger: Ledger, action: Close, page: Page) -> None:
         entry = self._entry(ledger, action.row)
         entry.ending = self._ending(action.row)
-        if action.rewrite_status and action.row.outcome != Outcome.VANISHED:
-            ledger.filing.write_status(entry, entry.ending)
+        if action.rewrite_status:
+            page.after.append(partial(ledger.filing.complete, entry))
+            return
         page.changes.filed.append(FiledRow(number=entry.number, filed_at=clock.now_us()))
         ledger.book.filed(entry)
         ledger.book.marked([entry])
@@ -170,6 +174,13 @@ def _hold(ledger: Ledger, action: Action) -> None:
     where = action.stray if isinstance(action, Adopt) else action.row
     if where.agent == places.agent:
         places.slots.hold(where.slot)
+
+
+def _remove_from_handoff(entry: Entry) -> None:
+    try:
+        os.unlink(entry.name, dir_fd=entry.places.handoff_fd)
+    except OSError as error:
+        log.warning("cannot remove the second name of %s: %s", display_name(entry.name), error)
 
 
 def _back_into_slot(entry: Entry) -> None:

@@ -14,6 +14,7 @@ from conductor_loop.ledger import moves
 from conductor_loop.ledger.entry import Ending
 from conductor_loop.model import Outcome, display_name
 
+_ID_LINE = "Id:        "  #: of an error log, before the id
 _LONGEST = 1 << 20  #: bytes that are looked at for an id
 TEMPORARY = ".conductor-temporary"  #: one name, for one thread writes
 
@@ -60,7 +61,7 @@ def error_log(name: str, id: str, ending: Ending) -> bytes:
     exit_code = "-" if ending.exit_code is None else str(ending.exit_code)
     head = (
         f"File:      {display_name(name)}\n"
-        f"Id:        {id}\n"
+        f"{_ID_LINE}{id}\n"
         f"Failed at: {clock.rfc3339(ending.finished_at)}\n"
         f"Kind:      {ending.kind}\n"
         f"Error:     {ending.message}\n"
@@ -100,17 +101,34 @@ def read_id(dir_fd: int, name: str) -> str | None:
     Return the file id inside a status file; None for one that is missing, broken or not ours.
     """
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
-    except OSError:
+        found = json.loads(_read(dir_fd, name))
+    except ValueError:
         return None
-    try:
-        found = json.loads(os.read(fd, _LONGEST))
-    except (ValueError, OSError):  # a directory can be opened and not read
-        return None
-    finally:
-        os.close(fd)
     value = found.get("id") if isinstance(found, dict) else None
     return value if isinstance(value, str) else None
+
+
+def is_error_log_of(dir_fd: int, name: str, id: str) -> bool:
+    """
+    Tell whether a file is the error log of the file with this id.
+    """
+    return f"\n{_ID_LINE}{id}\n".encode() in _read(dir_fd, name)
+
+
+def _read(dir_fd: int, name: str) -> bytes:
+    """
+    Return the content of a file as long as ours are, nothing for what cannot be read.
+    """
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, _LONGEST)
+    except OSError:  # a directory can be opened and not read
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _write_temporary(dir_fd: int, data: bytes) -> None:

@@ -66,9 +66,7 @@ def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], s
     """
     rows = list(rows)
     in_slots = _in_slots(places, rows)
-    found = [
-        _find(places, row, in_slots.get(row.number), marks, f"{store_id}-{row.number}") for row in rows
-    ]
+    found = [_find(places, row, in_slots.get(row.number), marks, f"{store_id}-{row.number}") for row in rows]
     owned = {(one.row.agent, one.row.slot, one.row.name) for one in found}
     strays = [
         Stray(*place, identity)

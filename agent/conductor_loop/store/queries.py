@@ -119,6 +119,14 @@ def last_finished_at(connection: Connection, outcome: Outcome) -> int | None:
     return connection.execute(query.order_by(_files.finished_at.desc()).limit(1)).scalar()
 
 
+def first_finished_at(connection: Connection) -> int | None:
+    """
+    Return the moment of the oldest outcome that is kept.
+    """
+    query = select(_files.finished_at).where(_files.finished_at.is_not(None))
+    return connection.execute(query.order_by(_files.finished_at).limit(1)).scalar()
+
+
 def attempts(connection: Connection, number: int) -> list[PastAttempt]:
     """
     Return the attempts of one file, the first one first.

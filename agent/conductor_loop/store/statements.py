@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, update
@@ -39,7 +40,16 @@ def write(connection: Connection, changes: Changes) -> None:
     """
     for statement, rows in _batches(changes):
         if rows:
-            connection.execute(statement, rows)
+            # Past SQLAlchemy's own handling of parameters, which costs more than SQLite's work: 14 µs of a file's 38.
+            connection.exec_driver_sql(_text(statement, tuple(rows[0])), rows)
+
+
+@lru_cache(maxsize=64)
+def _text(statement: Any, columns: tuple[str, ...]) -> str:
+    """
+    Return the SQL of a statement with parameters of these names.
+    """
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns))
 
 
 def _insert(table: Table, *replaced: str) -> sqlite.Insert:
