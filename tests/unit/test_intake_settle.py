@@ -4,7 +4,6 @@ The decision when a file is ready.
 
 from __future__ import annotations
 
-import dataclasses
 
 import pytest
 
@@ -128,7 +127,7 @@ def test_every_change_starts_the_wait_anew(field: str) -> None:
     """
     about, settler = candidate(), make(None, observe=True)
     before = seen(60)
-    after = dataclasses.replace(before, **{field: getattr(before, field) + 1})
+    after = before._replace(**{field: getattr(before, field) + 1})
     settler.time_left(about, before, now=100.0, wall_us=WALL)
 
     assert judge(settler, about, after, now=100.4) == Wait(100.9)

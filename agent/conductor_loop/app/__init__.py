@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from contextlib import ExitStack
 
 from conductor_loop.app.agent import Agent, Show
@@ -28,6 +29,8 @@ def run(config: Config, *, once: bool = False, show: Show = lambda files: None) 
     Raises:
         ConductorError: whatever ends the agent otherwise.
     """
+    # Ignored by whoever started us, the kernel would reap our commands before we learn how they ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with ExitStack() as stack:
         agent = Agent(config, stack, once=once, show=show)
         try:

@@ -82,7 +82,7 @@ class Agent:
         stack.callback(self.marks.close)
         memory = remember(self.store)
         self.live = self._make_live(memory)
-        self.console: Relay[Filed] = Relay("console", show)
+        self.console: Relay[Sequence[Filed]] = Relay("console", show)
         self.ledger = self._make_ledger(memory, end_orphans(self.marks))
         self.pool = self._make_pool(attempt, abort)
         self.intake = self._make_intake()
@@ -207,10 +207,10 @@ class Agent:
             hosts=(*self._config.http.allowed_hosts, self._config.http.metrics_host),
         )
 
-    def _announce(self, filed: Filed) -> None:
-        if self._once and filed.outcome is not Outcome.PROCESSED:
+    def _announce(self, files: Sequence[Filed]) -> None:
+        if self._once and any(filed.outcome is not Outcome.PROCESSED for filed in files):
             self.exit_code = 1
-        self.console.send(filed)
+        self.console.send(files)
 
     def _measure_store(self, sample: Sample) -> None:
         self.live.set(store_bytes=self.store.size_bytes())

@@ -73,6 +73,7 @@ class Endings:
         self._live = live
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._without_command: set[int] = set()  # numbers of the files that will find out when it is mended
         self._verdicts: dict[type, Callable[[Entry, Report, Any, Page], None]] = {
             Succeeded: self._succeeded,
             Failed: self._failed,
@@ -95,6 +96,8 @@ class Endings:
         if report.run is not None:
             entry.first_started_at = entry.first_started_at or report.run.started_at
             self._pauses.lift(PauseReason.COMMAND)  # for here it ran
+        if not isinstance(report.verdict, Blocked):
+            self._unblocked(entry)
         self._verdicts[type(report.verdict)](entry, report, report.verdict, page)
 
     def vanished(self, entry: Entry, page: Page) -> None:
@@ -160,7 +163,15 @@ class Endings:
 
     def _blocked(self, entry: Entry, report: Report, verdict: Blocked, page: Page) -> None:
         self._pauses.set(verdict.reason, verdict.message)
+        if verdict.reason is PauseReason.COMMAND:
+            self._without_command.add(entry.number)
         self._timers.after(_BLOCKED_AGAIN, lambda page: page.after.append(partial(self._claims.queue, entry)))
+
+    def _unblocked(self, entry: Entry) -> None:
+        if entry.number in self._without_command:
+            self._without_command.discard(entry.number)
+            if not self._without_command:
+                self._pauses.lift(PauseReason.COMMAND)  # which nobody would ever do but them
 
     def _interrupted(self, entry: Entry, report: Report, verdict: Interrupted, page: Page) -> None:
         log.info("%s (%s) was interrupted; the next start runs it again", display_name(entry.name), entry.id)
@@ -215,11 +226,14 @@ class Endings:
         )
 
     def _due(self, entry: Entry, page: Page) -> None:
-        if not self._admission.room_again():
+        page.after.append(partial(self._queue_again, entry))
+
+    def _queue_again(self, entry: Entry) -> None:
+        if self._admission.room_again() > 0:
+            self._wait_count(-1)
+            self._claims.queue(entry)
+        else:
             self._timers.after(_NO_PLACE, partial(self._due, entry))
-            return
-        self._wait_count(-1)
-        page.after.append(partial(self._claims.queue, entry))
 
     def _wait_count(self, change: int) -> None:
         self._waiting += change

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from conductor_loop import clock
@@ -32,7 +32,7 @@ class Filing:
 
     Args:
         author: what status files say of the agent.
-        announce: told of every file once it is filed; must return at once.
+        announce: told of files once they are filed; must return at once.
     """
 
     def __init__(
@@ -42,13 +42,14 @@ class Filing:
         timers: Timers,
         live: Live,
         author: status.Author,
-        announce: Callable[[Filed], None],
+        announce: Callable[[Sequence[Filed]], None],
     ) -> None:
         self._book = book
         self._timers = timers
         self._live = live
         self._author = author
         self._announce = announce
+        self._filed: list[Filed] = []
         self._stuck: set[int] = set()
 
     def end(self, entry: Entry, ending: Ending, page: Page, *, wait: float | None = None) -> None:
@@ -110,6 +111,14 @@ class Filing:
         else:
             self._done(entry, entry.ending)
 
+    def announce(self) -> None:
+        """
+        Tell of the files filed since the last call; in one message, for each wakes somebody.
+        """
+        if self._filed:
+            self._announce(self._filed)
+            self._filed = []
+
     def write_status(self, entry: Entry, ending: Ending) -> None:
         """
         Write a file's status file, under the next free name if somebody else has taken it.
@@ -166,7 +175,7 @@ class Filing:
     def _done(self, entry: Entry, ending: Ending) -> None:
         entry.release()
         self._book.filed(entry)
-        self._announce(_filed(entry, ending))
+        self._filed.append(_filed(entry, ending))
         if entry.number in self._stuck:
             self._stuck.discard(entry.number)
             if not self._stuck:

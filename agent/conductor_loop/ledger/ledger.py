@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -72,7 +72,7 @@ class Ledger(ThreadService):
         places: where files are claimed and filed.
         live: shown only what is durable.
         author: what status files say of the agent.
-        announce: told of every filed file; must return at once.
+        announce: told of filed files; must return at once.
         look_ahead: files claimed and ready to run at most.
         max_waiting: files waiting for another attempt at most.
         scan_interval: seconds between two checks of the conservation law.
@@ -87,7 +87,7 @@ class Ledger(ThreadService):
         places: Places,
         live: Live,
         author: Author,
-        announce: Callable[[Filed], None],
+        announce: Callable[[Sequence[Filed]], None],
         look_ahead: int,
         max_waiting: int,
         scan_interval: float,
@@ -202,6 +202,7 @@ class Ledger(ThreadService):
             self._tidy()
         for action in page.after:
             action()
+        self.filing.announce()
 
     def _commit(self, page: Page) -> None:
         """

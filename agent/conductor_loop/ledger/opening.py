@@ -71,7 +71,7 @@ def open_ledger(
     left_behind: Sequence[Mark],
     live: Live,
     author: Author,
-    announce: Callable[[Filed], None],
+    announce: Callable[[Sequence[Filed]], None],
     look_ahead: int,
     max_waiting: int,
     max_delay: float,

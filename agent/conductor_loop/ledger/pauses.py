@@ -51,10 +51,11 @@ class Pauses:
 
     def load(self, kept: Mapping[str, tuple[int, str]]) -> None:
         """
-        Take over what the store remembers.
+        Take over what the store remembers, except a reason of a newer program, which this one could not lift.
         """
-        for reason, (_, message) in kept.items():
-            self.set(PauseReason(reason), message)
+        for reason in sorted(_KEPT):
+            if reason in kept:
+                self.set(reason, kept[reason][1])
 
     def handle(self, message: SetPause, page: Page) -> None:
         """

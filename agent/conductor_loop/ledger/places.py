@@ -42,8 +42,7 @@ class Slots:
 
     def __init__(self, work: Path, agent: str) -> None:
         self._folder = work / agent
-        self._folder.mkdir(mode=0o770, exist_ok=True)
-        self._fd = os.open(self._folder, _DIRECTORY)
+        self._fd = _open(self._folder)
         made = [int(name) for name in os.listdir(self._fd) if name.isdecimal()]
         self._next = max(made, default=-1) + 1
         self._free = sorted(made)
@@ -139,12 +138,13 @@ class Places:
         self._owner = owner
         self.slots: Slots
         self._work = contextlib.ExitStack()  # what comes with owning the work directory
-        self.handoff_fd = _open(paths.handoff)
-        self.work_fd = _open(paths.work)
-        self.processed_fd = _open(paths.processed)
-        self.failed_fd = _open(paths.failed)
-        self.status_fd = _open(paths.status)
+        self.handoff_fd = self.work_fd = self.processed_fd = self.failed_fd = self.status_fd = -1
         try:
+            self.handoff_fd = _open(paths.handoff)
+            self.work_fd = _open(paths.work)
+            self.processed_fd = _open(paths.processed)
+            self.failed_fd = _open(paths.failed)
+            self.status_fd = _open(paths.status)
             self._prove_moves()
             if predecessor is not None and os.path.sameopenfile(self.work_fd, predecessor.work_fd):
                 self.slots = predecessor.slots
@@ -298,5 +298,5 @@ def _explained(error: OSError, path: Path) -> Exception:
 
 
 def _remove(fd: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):  # it could not be created
+    with contextlib.suppress(OSError):  # it could not be created, and why is said already
         os.unlink(name, dir_fd=fd)

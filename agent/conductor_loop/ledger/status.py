@@ -102,7 +102,7 @@ def read_id(dir_fd: int, name: str) -> str | None:
     """
     try:
         found = json.loads(_read(dir_fd, name))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     value = found.get("id") if isinstance(found, dict) else None
     return value if isinstance(value, str) else None

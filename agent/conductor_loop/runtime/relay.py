@@ -5,7 +5,7 @@ Takes messages off a thread that must not wait, and hands them to something that
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from conductor_loop.runtime.mailbox import Mailbox
@@ -19,10 +19,10 @@ _IDLE_SECONDS = 60.0
 
 class Relay(ThreadService, Generic[T]):
     """
-    Calls `deliver` in a thread of its own with what was sent since the last call, oldest first.
+    Calls `deliver` in a thread of its own, one message after the other.
     """
 
-    def __init__(self, name: str, deliver: Callable[[Sequence[T]], None]) -> None:
+    def __init__(self, name: str, deliver: Callable[[T], None]) -> None:
         super().__init__(name, self._loop, wake=lambda: self._mailbox.put(None))
         self._deliver = deliver
         self._mailbox: Mailbox[T | None] = Mailbox()
@@ -36,6 +36,6 @@ class Relay(ThreadService, Generic[T]):
 
     def _loop(self, stop: threading.Event) -> None:
         while not (stop.is_set() and self._mailbox.empty):
-            messages = [one for one in self._mailbox.take(_IDLE_SECONDS) if one is not None]
-            if messages:
-                self._deliver(messages)
+            for message in self._mailbox.take(_IDLE_SECONDS):
+                if message is not None:
+                    self._deliver(message)

@@ -7,12 +7,12 @@ Names are str as os.fsdecode gives them; moments and durations are whole microse
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from conductor_loop.model import FoundBy, Identity, Kind, Outcome, Sample
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRow:
+class ClaimRow(NamedTuple):
     """
     A new file. A row with this number that is there already stays as it is.
     """
@@ -28,8 +28,7 @@ class ClaimRow:
     retry_of: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityRow:
+class IdentityRow(NamedTuple):
     """
     What the file turned out to be once it was in its slot, where that differs from what was offered.
     """
@@ -38,8 +37,7 @@ class IdentityRow:
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitRow:
+class WaitRow(NamedTuple):
     """
     Counters of an open file and when it is run again; None: as soon as a worker is free.
     """
@@ -50,8 +48,7 @@ class WaitRow:
     next_attempt_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """
     One run of the processor. A row with this number and attempt that is there already stays as it is.
     """
@@ -69,8 +66,7 @@ class AttemptRow:
     survivors: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndRow:
+class EndRow(NamedTuple):
     """
     How a file ended, and under which names it is about to be filed.
     """
@@ -90,8 +86,7 @@ class EndRow:
     status_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetRow:
+class TargetRow(NamedTuple):
     """
     Other names than those the outcome was given, because somebody has taken one since.
     """
@@ -101,8 +96,7 @@ class TargetRow:
     status_name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FiledRow:
+class FiledRow(NamedTuple):
     """
     The file is where it belongs; the row is closed.
     """

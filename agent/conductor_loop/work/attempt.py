@@ -10,9 +10,8 @@ import logging
 import os
 import random
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from conductor_loop import clock
 from conductor_loop.ledger import lease
@@ -194,8 +193,7 @@ class Attempter:
         return found.f_bavail * found.f_frsize < self._min_free_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(NamedTuple):
     """
     What was in the file when it was read.
     """

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from conductor_loop import clock
 from conductor_loop.errors import ServiceCrashError
@@ -163,8 +163,7 @@ class WorkerPool:
         return all(thread.join(deadline) for thread in self._threads)
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
+class _Current(NamedTuple):
     file_id: str
     late_after: float
     deadline: float  #: by the monotonic clock

@@ -16,8 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from conductor_loop import clock
 from conductor_loop.model import Run
@@ -43,8 +42,7 @@ class How(enum.Enum):
     ABORTED = enum.auto()  #: killed, the agent stops
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """
     The end of a run. Neither an exit code nor a signal in `run`: somebody else in this program took its status.
     """

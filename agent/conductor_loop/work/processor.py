@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from conductor_loop.model import Blocked, Interrupted, Kind, Run, Succeeded
 from conductor_loop.runtime.deadline import Deadline
@@ -17,8 +17,7 @@ Spawned = Callable[
 ]  #: called with pid and start time right after a process was started
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(NamedTuple):
     """
     One file, as a processor gets it.
     """
@@ -44,8 +43,7 @@ class Failure:
     asked_delay: float | None = None  #: seconds until then; None leaves it to the policy
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """
     What came of one run.
     """

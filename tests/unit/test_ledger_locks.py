@@ -1,0 +1,113 @@
+"""
+One owner per directory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conductor_loop.errors import OwnedError
+from conductor_loop.ledger.locks import LOCK_NAME, DirectoryLock
+
+AGENT_ROOT = Path(__file__).parent.parent.parent / "agent"
+HOLDER = """
+import sys, threading
+sys.path.insert(0, sys.argv[2])
+from conductor_loop.ledger.locks import DirectoryLock
+lock = DirectoryLock(sys.argv[1], "the other agent (pid 7)")
+print("held", flush=True)
+threading.Event().wait(60)
+"""
+
+
+def test_second_holder_is_refused_and_told_the_first(tmp_path: Path) -> None:
+    """
+    With what to do about it.
+    """
+    with closing(DirectoryLock(tmp_path, "agent 'one' (pid 1)")), pytest.raises(OwnedError) as refused:
+        DirectoryLock(tmp_path, "agent 'two' (pid 2)")
+
+    assert f"{tmp_path} is in use by agent 'one' (pid 1); one agent at a time" in str(refused.value)
+    assert refused.value.exit_code == 78
+
+
+def test_refused_holder_changes_nothing(tmp_path: Path) -> None:
+    """
+    The third one is told the first as well.
+    """
+    with closing(DirectoryLock(tmp_path, "agent 'one'")):
+        for _ in range(2):
+            with pytest.raises(OwnedError, match="agent 'one'"):
+                DirectoryLock(tmp_path, "a much longer line of another agent")
+
+
+def test_close_frees_it(tmp_path: Path) -> None:
+    """
+    And twice is as good as once; the next holder's line replaces the longer one before it.
+    """
+    lock = DirectoryLock(tmp_path, "agent with a rather long name")
+    lock.close()
+    lock.close()
+
+    with closing(DirectoryLock(tmp_path, "next")):
+        assert (tmp_path / LOCK_NAME).read_text() == "next\n"
+
+
+def test_death_of_the_holder_frees_it(tmp_path: Path) -> None:
+    """
+    However it dies: there is no stale lock to delete by hand.
+    """
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path, AGENT_ROOT], stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(OwnedError, match=r"the other agent \(pid 7\)"):
+            DirectoryLock(tmp_path, "me")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+
+    DirectoryLock(tmp_path, "me").close()
+
+
+def test_child_of_the_holder_does_not_hold_it(tmp_path: Path) -> None:
+    """
+    A command that outlives the agent must not keep the next agent out.
+    """
+    lock = DirectoryLock(tmp_path, "me")
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            lock.close()
+            DirectoryLock(tmp_path, "next").close()
+        finally:
+            child.kill()
+
+
+def test_holder_that_wrote_nothing_is_unknown(tmp_path: Path) -> None:
+    """
+    It died, or is about to write its line.
+    """
+    with closing(DirectoryLock(tmp_path, "me")):
+        os.truncate(tmp_path / LOCK_NAME, 0)
+        with pytest.raises(OwnedError, match="an unknown process"):
+            DirectoryLock(tmp_path, "next")
+
+
+def test_symlink_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """
+    It would empty the file that it names.
+    """
+    (tmp_path / "precious").write_text("keep")
+    (tmp_path / LOCK_NAME).symlink_to("precious")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        DirectoryLock(tmp_path, "me")
+    assert (tmp_path / "precious").read_text() == "keep"
