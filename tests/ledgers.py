@@ -169,7 +169,7 @@ def running(
         live=live,
         author=Author(processed_by="conductor-loop", mode="direct", porch_path="porch"),
         announce=filed.extend,
-        restore=Restorer(actions, outputs={}, max_delay=300.0, done=lambda: None),
+        restore=Restorer(actions, outputs={}, first_starts={}, max_delay=300.0, done=lambda: None),
         **settings,  # type: ignore[arg-type]
     )
     ledger.pauses.load(pauses)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor_loop.errors import OwnedError
+from conductor_loop.errors import ConfigError, OwnedError
 from conductor_loop.ledger.locks import LOCK_NAME, DirectoryLock
 
 AGENT_ROOT = Path(__file__).parent.parent.parent / "agent"
@@ -108,6 +108,6 @@ def test_symlink_in_its_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("keep")
     (tmp_path / LOCK_NAME).symlink_to("precious")
 
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(ConfigError, match="symbolic links"):
         DirectoryLock(tmp_path, "me")
     assert (tmp_path / "precious").read_text() == "keep"

@@ -27,6 +27,7 @@ from conductor_loop.runtime.service import OnCrash, ThreadService
 
 log = logging.getLogger(__name__)
 
+_ENTER_SECONDS = 10.0  #: that a start waits for the watch; scans do its work until it is there
 TICK_SECONDS = 1.0  #: an idle agent wakes no more often
 
 
@@ -91,10 +92,15 @@ class Intake:
         self._place: Place | None = None
         self._tick_at = 0.0
         self._idle = False
+        self._entered = threading.Event()
         self._thread = ThreadService(self.name, self._run, wake=self._hints.wake)
 
     def start(self, on_crash: OnCrash) -> None:
+        """
+        Start, and return when events are listened to: a file dropped from then on does not wait for a scan.
+        """
         self._thread.start(on_crash)
+        self._entered.wait(_ENTER_SECONDS)
 
     def request_stop(self) -> None:
         self._thread.request_stop()
@@ -130,10 +136,12 @@ class Intake:
     def _run(self, stop: threading.Event) -> None:
         try:
             self._enter(self._first)
+            self._entered.set()
             while not stop.is_set():
                 self._hints.wait(self._pause_until() - time.monotonic())
                 self._step(time.monotonic())
         finally:
+            self._entered.set()
             self._leave()
 
     def _pause_until(self) -> float:

@@ -16,6 +16,7 @@ from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.entry import Entry
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.places import Places, exists
+from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
 from conductor_loop.model import Arrival, FoundBy, display_name
 from conductor_loop.store.changes import ClaimRow
@@ -37,12 +38,20 @@ class Claims:
     """
 
     def __init__(
-        self, *, book: Book, places: Places, admission: Admission, timers: Timers, on_vanished: OnVanished
+        self,
+        *,
+        book: Book,
+        places: Places,
+        admission: Admission,
+        timers: Timers,
+        stuck: Stuck,
+        on_vanished: OnVanished,
     ) -> None:
         self.places = places
         self._book = book
         self._admission = admission
         self._timers = timers
+        self._stuck = stuck
         self._on_vanished = on_vanished
 
     def handle(self, offer: Offer, page: Page) -> None:
@@ -101,6 +110,7 @@ class Claims:
     def _carry_out(self, entries: Sequence[Entry]) -> None:
         moved = [entry for entry in entries if self._move(entry)]
         for entry in moved:
+            self._stuck.discard(entry)
             self.queue(entry)
         self._admission.settled([entry.name for entry in moved])
 
@@ -112,6 +122,7 @@ class Claims:
             if exists(places.handoff_fd, entry.name):
                 self._put_off(entry, error)
             else:
+                self._stuck.discard(entry)
                 self._admission.settled([entry.name])
                 self._timers.after(0, partial(self._on_vanished, entry))
         except OSError as error:
@@ -121,7 +132,7 @@ class Claims:
         return False
 
     def _put_off(self, entry: Entry, error: OSError) -> None:
-        log.warning("cannot claim %s, trying again: %s", display_name(entry.name), error)
+        self._stuck.add(entry, "claim", error)
         self._admission.hold(entry.name)
         entry.places.mend()
         with contextlib.suppress(OSError):  # said above, and tried again with the claim

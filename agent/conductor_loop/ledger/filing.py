@@ -16,8 +16,8 @@ from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.entry import Ending, Entry
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.places import exists
+from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
-from conductor_loop.metrics.live import Live
 from conductor_loop.model import Filed, Finished, Outcome, display_name
 from conductor_loop.store.changes import EndRow, TargetRow
 
@@ -40,17 +40,16 @@ class Filing:
         *,
         book: Book,
         timers: Timers,
-        live: Live,
+        stuck: Stuck,
         author: status.Author,
         announce: Callable[[Sequence[Filed]], None],
     ) -> None:
         self._book = book
         self._timers = timers
-        self._live = live
+        self._stuck = stuck
         self._author = author
         self._announce = announce
         self._filed: list[Filed] = []
-        self._stuck: set[int] = set()
 
     def end(self, entry: Entry, ending: Ending, page: Page, *, wait: float | None = None) -> None:
         """
@@ -164,22 +163,16 @@ class Filing:
         page.after.append(partial(self.file, entry))
 
     def _put_off(self, entry: Entry, error: OSError, again: Callable[[Entry], None]) -> None:
-        if entry.number not in self._stuck:
-            log.warning("cannot file %s (%s) yet: %s", display_name(entry.name), entry.id, error)
-        self._stuck.add(entry.number)
+        self._stuck.add(entry, "file", error)
         if isinstance(error, FileNotFoundError):
             entry.places.mend()
-        self._live.health("file_manager", "unhealthy", f"{len(self._stuck)} files cannot be filed: {error}")
         self._timers.after(_AGAIN, lambda page: page.after.append(partial(again, entry)))
 
     def _done(self, entry: Entry, ending: Ending) -> None:
         entry.release()
         self._book.filed(entry)
         self._filed.append(_filed(entry, ending))
-        if entry.number in self._stuck:
-            self._stuck.discard(entry.number)
-            if not self._stuck:
-                self._live.health("file_manager", "healthy")
+        self._stuck.discard(entry)
 
 
 def target_fd(entry: Entry, outcome: Outcome) -> int:
@@ -238,9 +231,18 @@ def _free_target(entry: Entry, outcome: Outcome) -> str:
 
 
 def _taken(fd: int, name: str, outcome: Outcome, id: str) -> bool:
-    if outcome is not Outcome.PROCESSED and exists(fd, naming.error_log_name(name, id)):
+    if outcome is not Outcome.PROCESSED and _found(fd, naming.error_log_name(name, id)):
         return True
-    return exists(fd, name)
+    return _found(fd, name)
+
+
+def _found(fd: int, name: str) -> bool:
+    # Where it cannot be told, the next name would do no better: the move itself says so, and is tried again.
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _filed(entry: Entry, ending: Ending) -> Filed:

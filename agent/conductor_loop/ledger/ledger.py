@@ -30,6 +30,7 @@ from conductor_loop.ledger.pauses import Pauses, SetPause
 from conductor_loop.ledger.places import Places
 from conductor_loop.ledger.reconcile import Reconciler
 from conductor_loop.ledger.status import Author
+from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.syncer import Synced, Syncer, sync
 from conductor_loop.ledger.timers import Timers
 from conductor_loop.metrics.live import Live
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 _IDLE = 1.0  #: seconds that a turn waits for a message at most
 _FLUSH = 1.0  #: seconds between two looks for filed files that want their mark
 _COMMIT_AGAIN = 0.5  #: seconds until a commit that failed is tried again
+_LAST_COMMIT = (
+    3.0  #: seconds before the end of a stop after which none is tried: it may wait for a lock so long
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,14 @@ class Ledger(ThreadService):
         self.book = book
         self.admission = Admission(look_ahead=look_ahead, live=live, post=self.post)
         self.pauses = Pauses(admission=self.admission, live=live)
-        self.filing = Filing(book=book, timers=self._timers, live=live, author=author, announce=announce)
+        stuck = Stuck(live=live)
+        self.filing = Filing(book=book, timers=self._timers, stuck=stuck, author=author, announce=announce)
         self.claims = Claims(
             book=book,
             places=places,
             admission=self.admission,
             timers=self._timers,
+            stuck=stuck,
             on_vanished=self._vanished,
         )
         self.endings = Endings(
@@ -224,7 +230,7 @@ class Ledger(ThreadService):
     def _refused(self, error: StoreError) -> None:
         self._live.store_error()
         self.pauses.set(PauseReason.STORE, str(error))
-        if self._give_up is not None and self._give_up.remaining() <= _COMMIT_AGAIN:
+        if self._give_up is not None and self._give_up.remaining() <= _LAST_COMMIT:
             log.error("stopping with outcomes that could not be written; those files run again")
             raise error
         # Not the stop event: once that is set, waiting on it would spin.

@@ -4,10 +4,11 @@ One owner per directory, by flock.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
-from conductor_loop.errors import OwnedError
+from conductor_loop.errors import ConfigError, OwnedError
 
 LOCK_NAME = ".owner"
 
@@ -21,12 +22,18 @@ class DirectoryLock:
         owner: one line that a refused second agent shows.
 
     Raises:
+        ConfigError: if nothing can be written there.
         OwnedError: if another process holds it.
     """
 
     def __init__(self, directory: str | os.PathLike[str], owner: str) -> None:
         path = os.path.join(directory, LOCK_NAME)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}; the agent's user must be able to write this file"
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,8 +43,9 @@ class DirectoryLock:
                 f"{directory} is in use by {holder}; "
                 "one agent at a time: stop it, or give this one directories of its own"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, owner.encode() + b"\n", 0)
+        with contextlib.suppress(OSError):  # a full disk; the name is a courtesy, the lock is held without it
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, owner.encode() + b"\n", 0)
 
     def close(self) -> None:
         """

@@ -34,6 +34,7 @@ class Memory:
 
     rows: Sequence[queries.FileRow]
     outputs: dict[int, bytes]  #: of the last attempt of files that ended and are not filed, by number
+    first_starts: dict[int, int]  #: moments, of open files that have run, by number
     totals: dict[tuple[str, str], int]
     highest_number: int
     pauses: dict[str, tuple[int, str]]
@@ -54,6 +55,7 @@ def remember(store: Store) -> Memory:
         return Memory(
             rows=rows,
             outputs={number: _last_output(queries.attempts(connection, number)) for number in ended},
+            first_starts=queries.first_starts(connection),
             totals=queries.totals(connection),
             highest_number=queries.highest_number(connection),
             pauses=queries.pauses(connection),
@@ -98,7 +100,13 @@ def open_ledger(
         look_ahead=look_ahead,
         max_waiting=max_waiting,
         scan_interval=scan_interval,
-        restore=Restorer(actions, outputs=memory.outputs, max_delay=max_delay, done=marks.clear_all),
+        restore=Restorer(
+            actions,
+            outputs=memory.outputs,
+            first_starts=memory.first_starts,
+            max_delay=max_delay,
+            done=marks.clear_all,
+        ),
     )
     ledger.pauses.load(memory.pauses)
     return ledger

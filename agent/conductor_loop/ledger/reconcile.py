@@ -51,11 +51,15 @@ class Reconciler:
     def _odd(self, places: Places) -> Iterator[str]:
         found = {f"{agent}/{slot}/{name}" for agent, slot, name in files_in_slots(places.work_fd)}
         for entry in self._book:
-            if entry.places is not places:
+            if (
+                entry.places.slots is not places.slots
+            ):  # a replaced handoff directory may have left them the same
                 continue
             if entry.relative in found:
                 found.discard(entry.relative)
-            elif not exists(places.handoff_fd, entry.name):  # there it is while its claim is tried again
+            elif not exists(
+                entry.places.handoff_fd, entry.name
+            ):  # there it is while its claim is tried again
                 yield entry.relative
         yield from found
 

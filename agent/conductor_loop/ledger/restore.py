@@ -30,6 +30,7 @@ class Restorer:
     Args:
         actions: the plan.
         outputs: output of the last attempt of files that are still to be filed, by number, for their error logs.
+        first_starts: moments at which files that have run were first started, by number.
         max_delay: seconds that a file waits for its next attempt at most; a later moment is a clock that was wrong.
         done: called when the page is durable: only then may the running marks be forgotten.
     """
@@ -39,11 +40,13 @@ class Restorer:
         actions: Sequence[Action],
         *,
         outputs: Mapping[int, bytes],
+        first_starts: Mapping[int, int],
         max_delay: float,
         done: Callable[[], None],
     ) -> None:
         self._actions = actions
         self._outputs = outputs
+        self._first_starts = first_starts
         self._max_delay = max_delay
         self._done = done
         self._steps: dict[type, Callable[[Ledger, Any, Page], None]] = {
@@ -149,6 +152,7 @@ class Restorer:
             claimed_at=row.claimed_at,
             attempts=row.attempts,
             interruptions=row.interruptions,
+            first_started_at=self._first_starts.get(row.number),
         )
         ledger.book.add(entry)
         return entry

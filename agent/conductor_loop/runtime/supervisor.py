@@ -114,10 +114,20 @@ class Supervisor:
         try:
             with _handling(_raise_forced):
                 self.stop()
+            self._raise_late_crash()
         except ForcedStopError:
             self._force()
             raise
         finally:
+            if isinstance(reason, ServiceCrashError):
+                raise reason
+
+    def _raise_late_crash(self) -> None:
+        """
+        Raise the crash of a service that came while it was stopping, so that nobody takes the end for a good one.
+        """
+        while not self._mailbox.empty():
+            reason = self._mailbox.get()
             if isinstance(reason, ServiceCrashError):
                 raise reason
 

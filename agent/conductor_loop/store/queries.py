@@ -137,6 +137,18 @@ def attempts(connection: Connection, number: int) -> list[PastAttempt]:
     return [PastAttempt(number=row["file_number"], **_without(row, ["file_number"])) for row in rows]
 
 
+def first_starts(connection: Connection) -> dict[int, int]:
+    """
+    Return when the open files that have run were first started, by number.
+    """
+    query = (
+        select(_attempts.file_number, _attempts.started_at)
+        .join(tables.files, _files.number == _attempts.file_number)
+        .where(_files.filed_at.is_(None), _attempts.attempt == 1)
+    )
+    return {row.file_number: row.started_at for row in connection.execute(query)}
+
+
 def totals(connection: Connection) -> dict[tuple[str, str], int]:
     """
     Return every counter by (metric, label).
