@@ -5,6 +5,7 @@ Services that are one thread, and the deadline that they share.
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 
@@ -137,3 +138,25 @@ def test_ticker_does_not_wait_out_its_interval_at_the_end() -> None:
 
     assert ticker.join(Deadline.after(10))
     assert ticks == [1]
+
+
+def test_signal_that_does_not_wake_the_join_is_handled_soon_all_the_same() -> None:
+    """
+    One that comes just before a wait begins, or to another thread, does not end the wait by itself.
+    """
+    handled: list[float] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(time.monotonic()))
+    service = ThreadService("sorter", assert_set)
+    service.start(no_crash)
+    to_itself = threading.Timer(0.05, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    began = time.monotonic()
+    to_itself.start()
+    try:
+        assert not service.join(Deadline.after(0.9))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        service.request_stop()
+        to_itself.join()
+
+    assert service.join(Deadline.after(10))
+    assert handled[0] - began < 0.7

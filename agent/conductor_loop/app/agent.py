@@ -35,6 +35,7 @@ from conductor_loop.ledger.places import Places
 from conductor_loop.metrics.live import Live
 from conductor_loop.metrics.verdict import old_sqlite
 from conductor_loop.model import Filed, Outcome, PauseReason, Sample
+from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.runtime.relay import Relay
 from conductor_loop.runtime.service import Service, ThreadService
 from conductor_loop.runtime.supervisor import Supervisor
@@ -45,6 +46,7 @@ from conductor_loop.work.process import Abort
 
 log = logging.getLogger(__name__)
 
+_FORCE_SECONDS = 2.0  #: until what cannot be killed, a python handler, is left behind by a stop at once
 _OWN_END_SECONDS = 10.0  #: for the last commits, once all running work has ended
 _CHECK_SECONDS = (
     20.0  #: for the integrity check in the background; a longer read makes the write-ahead log grow
@@ -265,7 +267,12 @@ class Agent:
         """
         Kill what runs, now; none of it counts as an interruption.
         """
+        self.pool.request_stop()
         abort.set()
-        running = self.marks.left_behind()
-        end_processes(running)
+        deadline = Deadline.after(_FORCE_SECONDS)
+        # Again and again: a worker may have been about to start something.
+        while True:
+            end_processes(self.marks.left_behind())
+            if self.pool.join(Deadline.after(_LOOK_SECONDS)) or deadline.expired:
+                break
         self.marks.clear_all()

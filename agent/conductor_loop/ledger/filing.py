@@ -100,11 +100,15 @@ class Filing:
 
     def complete(self, entry: Entry) -> None:
         """
-        Write the status file of a file that is at its target already; what cannot be done now is tried again.
+        Write what belongs beside a file that is at its target already; what cannot be done now is tried again.
         """
         assert entry.ending is not None  # noqa: S101 - only ended files are filed
         try:
-            self.write_status(entry, entry.ending)
+            self._write_beside(entry, entry.ending)
+        except FileExistsError:
+            self._done(
+                entry, entry.ending
+            )  # its error log's name is taken, and the file is not moved again for that
         except OSError as error:
             self._put_off(entry, error, self.complete)
         else:
@@ -118,7 +122,7 @@ class Filing:
             self._announce(self._filed)
             self._filed = []
 
-    def write_status(self, entry: Entry, ending: Ending) -> None:
+    def _write_status(self, entry: Entry, ending: Ending) -> None:
         """
         Write a file's status file, under the next free name if somebody else has taken it.
 
@@ -140,7 +144,7 @@ class Filing:
         return entry.name if outcome is Outcome.PROCESSED else _free_target(entry, outcome)
 
     def _write_beside(self, entry: Entry, ending: Ending) -> None:
-        self.write_status(entry, ending)
+        self._write_status(entry, ending)
         if ending.outcome is Outcome.PROCESSED:
             return
         log_name = naming.error_log_name(ending.target, entry.id)

@@ -17,7 +17,7 @@ from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.recovery import Action, Adopt, Claim, Close, File, Poison, Resume, Vanish
 from conductor_loop.model import Kind, Outcome, display_name
-from conductor_loop.store.changes import FiledRow, WaitRow
+from conductor_loop.store.changes import WaitRow
 from conductor_loop.store.queries import FileRow
 
 log = logging.getLogger(__name__)
@@ -115,9 +115,8 @@ class Restorer:
         if action.rewrite_status:
             page.after.append(partial(ledger.filing.complete, entry))
             return
-        page.changes.filed.append(FiledRow(number=entry.number, filed_at=clock.now_us()))
+        # Not marked at once: the dead agent may have moved it a moment ago, and only a flush makes that last.
         ledger.book.filed(entry)
-        ledger.book.marked([entry])
         entry.release()
 
     def _adopt(self, ledger: Ledger, action: Adopt, page: Page) -> None:
@@ -160,7 +159,7 @@ class Restorer:
     def _ending(self, row: FileRow) -> Ending:
         return Ending(
             outcome=Outcome(row.outcome or ""),
-            kind=None if row.kind is None else Kind(row.kind),
+            kind=_known(row.kind),
             message=row.message or "",
             finished_at=row.finished_at or row.claimed_at,
             attempts=row.attempts,
@@ -171,6 +170,13 @@ class Restorer:
             target=row.target or "",
             status_name=row.status_name or "",
         )
+
+
+def _known(kind: str | None) -> Kind | None:
+    """
+    Return a kind; None for one that a newer program has written, for whose sake the start must not fail.
+    """
+    return Kind(kind) if kind in set(Kind) else None
 
 
 def _hold(ledger: Ledger, action: Action) -> None:

@@ -13,6 +13,8 @@ from conductor_loop.runtime.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
+_SLICE = 0.2  #: seconds that one wait for the end of a thread takes at most
+
 OnCrash = Callable[[str, BaseException], None]
 
 
@@ -72,7 +74,9 @@ class ThreadService:
     def join(self, deadline: Deadline) -> bool:
         if self._thread is None:
             return True
-        self._thread.join(deadline.remaining())
+        while self._thread.is_alive() and not deadline.expired:
+            # In slices: Python sees a signal that comes just before a wait begins only at the end of that wait.
+            self._thread.join(min(_SLICE, deadline.remaining()))
         return not self._thread.is_alive()
 
     @property
