@@ -24,5 +24,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, *, step: float
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g}s in vain for {getattr(condition, '__name__', condition)}")
+            raise AssertionError(
+                f"waited {timeout:g}s in vain for {getattr(condition, '__name__', condition)}"
+            )
         time.sleep(step)

@@ -4,7 +4,6 @@ The decision when a file is ready.
 
 from __future__ import annotations
 
-
 import pytest
 
 from conductor_loop.intake.settle import READY, Candidate, Settler, Wait
