@@ -1,0 +1,133 @@
+"""
+Attempts that fail, and what is repeated when.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from agents import INTENT, Agent, agent
+from conservation import assert_conserved
+from waiting import wait_until
+
+#: fails with the exit code that the file's `target` names, until there is a file `go`
+FAIL = 'test -e "{go}" || exit "$(sed "s/.*code-\\([0-9]*\\).*/\\1/" "$1")"'
+
+
+def test_only_the_listed_exit_codes_are_repeated(tmp_path: Path) -> None:
+    """
+    75 comes again until attempts are used up, others fail at once; every repetition is counted.
+    """
+    with agent(tmp_path, _settings(tmp_path, max_attempts=3)) as one:
+        one.start()
+        for code in (1, 2, 74, 75, 76):
+            one.drop(f"intent-{code}.json", _failing(code))
+        one.filed(5)
+        performance = one.get("/metrics")[1]["performance"]
+        one.stop()
+
+        rows = assert_conserved(tmp_path, [f"intent-{code}.json" for code in (1, 2, 74, 75, 76)])
+    assert {row["exit_code"]: row["attempts"] for row in rows} == {1: 1, 2: 1, 74: 1, 75: 3, 76: 1}
+    assert {row["kind"] for row in rows} == {"command_failed"}
+    assert performance["retry_attempts_total"] == 2
+    assert performance["files_failed_total"] == 5
+
+
+def test_waiting_files_wait_on_after_a_restart_with_the_attempts_they_had(tmp_path: Path) -> None:
+    """
+    Neither the count nor the moment of the next attempt is lost.
+    """
+    settings = _settings(tmp_path, max_attempts=10, initial_delay="1m", max_delay="1m")
+    with agent(tmp_path, settings) as one:
+        one.start()
+        one.drop("intent-a.json", _failing(75))
+        wait_until(lambda: one.rows() and one.rows()[0]["attempts"] == 1)
+        one.stop()
+        before = one.rows()[0]["next_attempt_at"]
+        one.start()
+        assert one.rows()[0]["next_attempt_at"] == before
+        assert b"conductor_loop_retry_waiting 1" in one.get("/metrics/prometheus")[1]
+        one.stop()
+
+    # With another configuration a delay that is longer than the longest is cut.
+    (tmp_path / "go").touch()
+    with agent(tmp_path, _settings(tmp_path)) as one:
+        assert one.once(timeout=10) == 0
+        rows = assert_conserved(tmp_path, ["intent-a.json"])
+    assert rows[0]["attempts"] == 2
+
+
+def test_too_many_waiting_files_pause_intake_until_there_are_fewer(tmp_path: Path) -> None:
+    """
+    `max_waiting` keeps a broken command from drawing the whole directory into work.
+    """
+    names = [f"intent-{number}.json" for number in range(40)]
+    settings = _settings(
+        tmp_path, max_waiting=10, initial_delay="200ms", max_delay="300ms", max_attempts=1000
+    )
+    with agent(tmp_path, {**settings, "agent": {"look_ahead": 4}}) as one:
+        one.start()
+        for name in names:
+            one.drop(name, _failing(75))
+        wait_until(lambda: "retries" in one.get("/health")[1]["details"]["paused"])
+        # What was claimed when the pause came still joins those that wait.
+        assert len(one.rows()) <= 10 + 1 + 4 + 4
+        (tmp_path / "go").touch()
+        one.filed(len(names))
+        wait_until(lambda: one.get("/health")[1]["details"]["paused"] == {})
+        one.stop()
+
+        rows = assert_conserved(tmp_path, names)
+    assert {row["outcome"] for row in rows} == {"processed"}
+
+
+@pytest.mark.slow
+def test_a_thousand_failing_files_do_not_starve_good_ones(tmp_path: Path) -> None:
+    """
+    Good files that come after them take a few times as long as without them, not until those are done.
+    """
+    alone = _seconds_for_good_ones(tmp_path / "alone", failing=0)
+    beside = _seconds_for_good_ones(tmp_path / "beside", failing=1000)
+
+    assert beside < 5 * alone + 5
+
+
+def _seconds_for_good_ones(root: Path, failing: int) -> float:
+    """
+    Return how long a hundred good files take that are dropped after files which fail again and again.
+    """
+    bad = [f"intent-bad-{number}.json" for number in range(failing)]
+    good = [f"intent-good-{number}.json" for number in range(100)]
+    settings = _settings(root, max_attempts=10_000, max_delay="500ms", max_waiting=5000)
+    with agent(root, settings) as one:
+        one.start()
+        for name in bad:
+            one.drop(name, _failing(75))
+        wait_until(lambda: _claimed(one) == failing, 60, step=0.1)
+        began = time.monotonic()
+        for name in good:
+            one.drop(name, _failing(0))
+        one.filed(len(good), timeout=60)
+        seconds = time.monotonic() - began
+        (root / "go").touch()
+        one.filed(len(good) + failing, timeout=60)
+        one.stop(timeout=60)
+
+        assert_conserved(root, [*bad, *good])
+    return seconds
+
+
+def _claimed(one: Agent) -> int:
+    return len(one.rows("SELECT number FROM files WHERE attempts > 0"))
+
+
+def _failing(code: int) -> bytes:
+    return INTENT.replace(b"cell", b"code-%d" % code)
+
+
+def _settings(root: Path, **retry: object) -> dict[str, dict[str, object]]:
+    command = ["/bin/sh", "-c", FAIL.replace("{go}", str(root / "go")), "sh", "{path}"]
+    return {"processor": {"command": command}, "retry": retry}
