@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ports import free_port
 from waiting import wait_until
@@ -63,11 +63,13 @@ class Agent:
         hidden.write_bytes(content)
         os.rename(hidden, os.path.join(os.fsencode(self.handoff), os.fsencode(name)))
 
-    def start(self, *, program: Sequence[str] = PROGRAM, ready: bool = True) -> None:
+    def start(
+        self, *, program: Sequence[str] = PROGRAM, ready: bool = True, stderr: IO[bytes] | None = None
+    ) -> None:
         """
-        Start the agent; with `ready` return when it says that it is.
+        Start the agent; with `ready` return when it says that it is. Its stderr goes to the log like its stdout, or apart.
         """
-        self._spawn([*program, "--config", str(self.config), "run"])
+        self._spawn([*program, "--config", str(self.config), "run"], stderr)
         if ready:
             wait_until(self.is_ready, timeout=20)
 
@@ -151,10 +153,10 @@ class Agent:
         """
         return self.log.read_text(errors="replace")
 
-    def _spawn(self, argv: Sequence[str]) -> None:
+    def _spawn(self, argv: Sequence[str], stderr: IO[bytes] | None = None) -> None:
         assert self.process is None
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=stderr or log)
 
     def _write_config(self, settings: Mapping[str, Mapping[str, object]]) -> None:
         own: dict[str, dict[str, object]] = {

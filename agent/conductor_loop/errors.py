@@ -6,6 +6,8 @@ What happens to a single file is never one of these: it is an outcome.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ConductorError(Exception):
     """
@@ -22,13 +24,14 @@ class ConfigError(ConductorError):
 
     Args:
         problems: one line each, naming file, key, value and what would be right.
+        warnings: what else was noticed, and could be the cause.
     """
 
     exit_code = 78
     kind = "config"
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, *problems: str, warnings: Iterable[str] = ()) -> None:
+        super().__init__("\n".join([*problems, *(f"warning: {line}" for line in warnings)]))
         self.problems = problems
 
 

@@ -1,13 +1,12 @@
 """
-Logging: one line per fact on stderr, constant messages, data in `extra`.
+Logging: one line per fact on stderr, in time, level, thread and words.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-
-LEVELS = ("debug", "info", "warning", "error")
+import time
 
 
 def setup(level: str = "info") -> None:
@@ -15,10 +14,13 @@ def setup(level: str = "info") -> None:
     Send the program's log to stderr.
 
     Args:
-        level: one of `LEVELS`.
+        level: "debug", "info", "warning" or "error".
     """
+    # Time as in the lines about files, which may go to the same terminal.
+    lines = logging.Formatter("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    lines.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s"))
+    handler.setFormatter(lines)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -215,10 +215,13 @@ class Again:
 @dataclass(frozen=True, slots=True)
 class Unsettled:
     """
-    Empty or unparsable, but changed too recently to say so for good: look again after `delay` seconds.
+    Too early to say what it is: look again after `delay` seconds.
     """
 
     delay: float
+    #: Its writer may come back to it by name (empty or unparsable, and nobody has it open): it waits in the handoff
+    #: directory. Otherwise somebody has it open for writing, and it stays where it is.
+    give_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

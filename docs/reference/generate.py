@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from conductor_loop.cli import cli
-from conductor_loop.config import KEYS, SECTIONS, Key
+from conductor_loop.config import KEYS, SECTIONS, Key, forms
 from conductor_loop.metrics.verdict import RULES
 
 HERE = Path(__file__).parent
@@ -65,6 +65,8 @@ CONFIGURATION = """
 def _key(key: Key) -> str:
     default = f"`{key.folder}` in `handoff_dir`" if key.folder else f"`{_toml(key.default)}`"
     right = key.form.right.removeprefix("write ").replace("|", "\\|")
+    if key.form is forms.PATH:
+        right = right.partition(" such as ")[0]  # the default beside it is the better example
     return f"| `{key.name}` | {default} | {right} | {key.help} |"
 
 

@@ -192,15 +192,18 @@ def test_what_lies_where_status_files_are_prepared_is_no_trap(tmp_path: Path, ki
     precious = tmp_path / "precious"
     precious.write_text("mine")
     with agent(tmp_path) as one:
-        one.status.mkdir()
-        trap = one.status / ".conductor-temporary"
-        _set_trap(trap, kind, precious)
         one.start()
         one.drop("intent-a.json")
-        one.filed(1)
+        (first,) = one.filed(1)
+        one.stop()
+        store_id = json.loads((one.status / first["status_name"]).read_text())["id"].partition("-")[0]
+        _set_trap(one.status / f".conductor-{store_id}-2", kind, precious)
+        one.start()
+        one.drop("intent-b.json")
+        one.filed(2)
         one.stop()
 
-        assert_conserved(tmp_path, ["intent-a.json"])
+        assert_conserved(tmp_path, ["intent-a.json", "intent-b.json"])
     assert precious.read_text() == "mine"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -129,17 +130,18 @@ def after_the_commit(bench: Bench, action: Callable[[], object], *, stop: bool =
 
 def test_a_status_file_under_two_names_is_not_written_through(tmp_path: Path) -> None:
     """Where a move is link and unlink, death in between leaves the temporary name on a finished status file."""
+    temporary = tmp_path / f"{status.TEMPORARY}s-1"
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        status.write(fd, "first.status", b"first")
-        os.link(tmp_path / "first.status", tmp_path / status.TEMPORARY)
-        status.write(fd, "second.status", b"second")
+        status.write(fd, "first.status", b"first", "s-1")
+        os.link(tmp_path / "first.status", temporary)
+        status.write(fd, "second.status", b"second", "s-1")
     finally:
         os.close(fd)
 
     assert (tmp_path / "first.status").read_bytes() == b"first"
     assert (tmp_path / "second.status").read_bytes() == b"second"
-    assert not (tmp_path / status.TEMPORARY).exists()
+    assert not temporary.exists()
 
 
 def test_a_claim_cut_short_between_link_and_unlink_is_one_file(
@@ -210,9 +212,10 @@ def test_a_status_file_that_cannot_be_rewritten_at_start_does_not_stop_the_agent
     """A full disk at start: the row is closed later, when the file could be written."""
     leave_unmarked(tmp_path)
     (path,) = paths_below(tmp_path).status.iterdir()
+    file_id = json.loads(path.read_text())["id"]
     path.unlink()
 
-    blocker = paths_below(tmp_path).status / status.TEMPORARY
+    blocker = paths_below(tmp_path).status / f"{status.TEMPORARY}{file_id}"
     blocker.mkdir()  # for root, whom permissions do not stop
     with running(tmp_path) as bench:
         assert bench.row(1).filed_at is None

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -13,8 +15,10 @@ import pytest
 
 from agents import Agent, agent
 from conservation import assert_conserved
+from surroundings import locked
 from waiting import wait_until
 
+HELD = Path(__file__).with_name("held_agent.py")
 FILES = [f"intent-{number}.json" for number in range(6)]
 
 
@@ -92,6 +96,43 @@ def test_a_signal_to_the_whole_group_counts_against_no_file(tmp_path: Path) -> N
         assert one.ended() == 0
         assert one.once() == 0
         assert_conserved(tmp_path, FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2], ids=["first", "second"])
+def test_a_signal_ends_a_start_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int
+) -> None:
+    """
+    Recovery cannot commit, for the store is locked: the agent gives up within its grace and a few seconds, at the
+    second signal at once, and the next start works off what there is.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(HELD.parents[1]))
+    sign = tmp_path / "hold"
+    sign.touch()
+    with agent(tmp_path, _settings(tmp_path, shutdown_grace="1s")) as one:
+        one.start()
+        _occupy(one)
+        one.kill()
+        one.start(program=(sys.executable, str(HELD), str(sign)), ready=False)
+        wait_until(lambda: "listening" in one.log_text().rpartition("conductor-loop 0")[2])
+        with locked(one.state):
+            sign.unlink()
+            wait_until(lambda: "intake paused (store)" in one.log_text(), 20)
+            assert one.get("/health/ready")[0] == 503
+            began = time.monotonic()
+            for number in range(signals):
+                wait_until(lambda: one.log_text().count("stopping: SIGTERM") == number)
+                _signal(one, signal.SIGTERM)
+            code = one.ended(timeout=30)
+            print("CODE", code, time.monotonic() - began)
+        print(one.log_text())
+        assert len(_open_rows(one)) == len(FILES)
+
+        (tmp_path / "go").touch()
+        assert one.once() == 0
+        rows = assert_conserved(tmp_path, FILES)
+    assert {(row["outcome"], row["attempts"]) for row in rows} == {("processed", 1)}
 
 
 @pytest.mark.slow

@@ -309,7 +309,7 @@ class Life(RuleBasedStateMachine):
         rename = moves.rename_noreplace
 
         def fatal_rename(source_fd: int, source: str, target_fd: int, target: str) -> None:
-            step = "claim" if "/" in target else "naming" if source == status.TEMPORARY else "filing"
+            step = "claim" if "/" in target else "naming" if source.startswith(status.TEMPORARY) else "filing"
             self._pass(f"before {step}")
             rename(source_fd, source, target_fd, target)
             self._pass(f"after {step}")
@@ -363,7 +363,7 @@ class Life(RuleBasedStateMachine):
                 shown = str(path.relative_to(self.handoff))
                 if shown in self.foreign:
                     assert path.read_bytes() == self.foreign[shown]
-                elif path.is_file() and path.suffix != ".log" and path.name != status.TEMPORARY:
+                elif path.is_file() and path.suffix != ".log" and not path.name.startswith(status.TEMPORARY):
                     found[path.read_bytes()] += 1
         assert found == Counter(self.contents.keys() - self.taken)
 

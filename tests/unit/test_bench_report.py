@@ -17,6 +17,7 @@ from bench import inodes, latency, machine, profiling, report, rows, sizes
 from bench.measure import BenchError, Judged, Measure, at_least, at_most, number_text, percentile
 from bench.workbench import Workbench, run_limit
 from conductor_loop.store import tables
+from surroundings import missing
 
 RATIO = Measure("command", "agent ÷ limit, disk", "", (0.61, 0.55, 0.72), at_least(0.5))
 MISSED = Measure("idle", "RSS", "MiB", (96.0,), at_most(80))
@@ -38,7 +39,7 @@ def a_run(*measures: Measure, quick: bool = False, problems: dict[str, str] | No
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
     if not shutil.which("gcc"):
-        pytest.skip("gcc is not installed")
+        missing("gcc is not installed")
     return Workbench(disk=tmp_path, memory=None, sizes=sizes.QUICK, full=False, say=lambda line: None)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -137,20 +138,40 @@ def test_program_that_speaks_no_http_is_no_agent(capsys: pytest.CaptureFixture[s
 
 
 def test_status_shows_facts_and_does_not_judge(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0 even of an unhealthy agent; each value in a row of its own."""
+    """Exit code 0 even of an unhealthy agent; each value in a row of its own, with words for its key."""
     agent.set("unhealthy", store="unhealthy", disk="healthy")
     agent.health["details"] = {"components": {"store": "locked by another process"}}
     agent.health["warnings"] = ["SQLite is old"]
 
     assert ask("status", "--url", agent.url) == 0
 
-    rows = dict(line.strip().split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    rows = dict(re.split("  +", line.strip(), maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert rows["health"] == "unhealthy"
     assert rows["store"] == "unhealthy: locked by another process"
     assert rows["warning"] == "SQLite is old"
-    assert rows["performance.files_processed_total"] == "7"
-    assert rows["performance.latency_percentiles.50"] == "-"
+    assert rows["files processed total"] == "7"
+    assert rows["latency percentiles"] == "50: -"
     assert "disk" not in rows
+
+
+def test_long_keys_do_not_push_the_values_away(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths and kinds of errors stand with their values; there is one row for each."""
+    paths = {"/var/lib/conductor-loop/" + "x" * 60: 5_000_000, "/srv": 7}
+    agent.metrics = {
+        "performance": {"average_processing_time": "250ms"},
+        "resources": {"disk_free_bytes_by_path": paths, "cpu_percent": 1.23456789},
+        "errors": {"validation_errors_by_type": {}},
+    }
+
+    assert ask("status", "--url", agent.url) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    rows = [tuple(re.split("  +", line.strip(), maxsplit=1)) for line in lines]
+    assert [value for name, value in rows[-5:] if name == "disk free bytes by path"] == [
+        f"{path}: {free}" for path, free in paths.items()
+    ]
+    assert rows[-2:] == [("cpu percent", "1.234568"), ("validation errors by type", "-")]
+    assert all(line.find("  ", 2) < 40 for line in lines)
 
 
 def test_status_json_has_a_version_and_the_agents_own_documents(

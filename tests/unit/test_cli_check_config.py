@@ -47,6 +47,40 @@ def test_unknown_key_is_a_warning_unless_strict(tmp_path: Path, capsys: pytest.C
     assert check(path, "--strict") == 78
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[validation]\nschema = "own.json"',
+        '[processor]\nkind = "python"\nhandler = "no_such_module_at_all:handle"',
+        '[processor]\nkind = "python"\nhandler = "json:no_such_function"',
+        '[http]\nweb_config = "web.yml"',
+        "[validation]\nmax_depth = 201",
+    ],
+)
+def test_what_run_refuses_is_not_ok(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A schema that is none, a handler that is not there: said here already, with the file's name in front."""
+    (tmp_path / "own.json").write_text('{"type": "no-such-type"}')
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[agent]\nmax_wrokers = 1\n{text}\n")
+
+    assert check(path) == 78
+
+    said = capsys.readouterr()
+    problem, warning = said.err.splitlines()
+    assert said.out == ""
+    assert problem.startswith(f"{path}: ")
+    assert warning.startswith(f"warning: {path}: [agent] max_wrokers")
+
+
+def test_it_leaves_no_trace(tmp_path: Path) -> None:
+    """Neither directories nor a database are made."""
+    path = tmp_path / "agent.toml"
+    path.write_text(f'[agent]\nhandoff_dir = "{tmp_path}/in"\nstate_dir = "{tmp_path}/state"\n')
+
+    assert check(path) == 0
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_shipped_configuration_is_right() -> None:
     """The one that `make run` uses."""
     assert check(Path(__file__).parents[2] / "examples" / "agent.toml", "--strict") == 0

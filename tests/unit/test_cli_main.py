@@ -5,6 +5,7 @@ The boundary: options before the command, exit codes, what is imported when.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from conductor_loop import __version__, cli, errors
 from conductor_loop.cli import session
+from conductor_loop.config import KEYS
 
 HEAVY = (
     "sqlalchemy",
@@ -193,3 +195,41 @@ def test_name_that_the_terminal_lacks_does_not_crash(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path}/\\u2603.toml: ok\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("check-config", 0), ("--config /missing check-config", 78), ("nonsense", 2)]
+)
+@pytest.mark.parametrize("how", [">&-", "2>&- >&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_exit_code_is_the_same_without_streams(arguments: str, code: int, how: str) -> None:
+    """Closed by whoever started us, or full: scripts see what happened all the same."""
+    words = f'exec "$0" -m conductor_loop {arguments} {how}'
+    done = subprocess.run(["/bin/sh", "-c", words, sys.executable], capture_output=True, check=False)
+
+    assert done.returncode == code
+
+
+def test_every_variable_of_the_reference_is_known() -> None:
+    """Those of options, at whatever depth; none is warned of as unknown."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text()
+    documented = set(re.findall(r"`(CONDUCTOR_LOOP_[A-Z_]+)`", page)) - {
+        key.variable for key in KEYS.values()
+    }
+
+    known = set(session.option_variables(cli.cli, "CONDUCTOR_LOOP"))
+    assert documented <= known
+    assert {"CONDUCTOR_LOOP_CONFIG", "CONDUCTOR_LOOP_RUN_ONCE", "CONDUCTOR_LOOP_DB_CURRENT_OUTPUT"} <= known
+    assert "CONDUCTOR_LOOP_LOG_LEVEL" not in known
+
+
+def test_unknown_variable_is_told_and_known_ones_are_not() -> None:
+    """A misspelt setting would else be no setting, in silence."""
+    given = {"CONDUCTOR_LOOP_RUN_ONCE": "1", "CONDUCTOR_LOOP_STATUS_OUTPUT": "json"}
+    quiet = run("check-config", **given)
+    told = run("check-config", **given, CONDUCTOR_LOOP_CONFG="x")
+
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert told.returncode == 0
+    assert told.stderr.startswith("warning: environment: CONDUCTOR_LOOP_CONFG: unknown variable; ")
+    assert told.stderr.endswith('did you mean "CONDUCTOR_LOOP_CONFIG"?\n')
+    assert run("check-config", "--strict", CONDUCTOR_LOOP_CONFG="x").returncode == 78

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from conductor_loop import config, logs
+from conductor_loop import config
 from conductor_loop.config import Config, Loaded, config_hash, forms
 from conductor_loop.errors import ConfigError, PermissionDeniedError
 from conductor_loop.intake.names import NEVER_TAKEN
@@ -208,13 +208,44 @@ def test_unknown_name_is_a_warning_and_an_error_when_strict(tmp_path: Path, text
     assert warning.endswith(problem)
 
 
-def test_unknown_variable_of_a_section_is_a_warning() -> None:
-    """Only variables of our sections: others belong to options of commands or to somebody else."""
-    loaded = load(environ={"CONDUCTOR_LOOP_AGENT_NMAE": "x", "CONDUCTOR_LOOP_RUN_ONCE": "1", "PATH": "/bin"})
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CONDUCTOR_LOOP_AGENT_NMAE", "CONDUCTOR_LOOP_AGENT_NAME"),
+        ("CONDUCTOR_LOOP_MAX_WORKERS", "CONDUCTOR_LOOP_AGENT_MAX_WORKERS"),
+        ("CONDUCTOR_LOOP_RUN_OCNE", "CONDUCTOR_LOOP_RUN_ONCE"),
+    ],
+)
+def test_unknown_variable_is_a_warning_and_an_error_when_strict(variable: str, meant: str) -> None:
+    """Every one with our prefix, but for those that stand for options of commands; its value may be a secret."""
+    given = {variable: "secret", "CONDUCTOR_LOOP_RUN_ONCE": "1", "PATH": "/bin", "CONDUCTOR": "x"}
+    options = ("CONDUCTOR_LOOP_RUN_ONCE", "CONDUCTOR_LOOP_CONFIG")
+    said = f'environment: {variable}: unknown variable; did you mean "{meant}"?'
 
-    assert loaded.warnings == (
-        'environment: CONDUCTOR_LOOP_AGENT_NMAE: unknown variable; did you mean "CONDUCTOR_LOOP_AGENT_NAME"?',
-    )
+    assert load(environ=given, options=options).warnings == (said,)
+    with pytest.raises(ConfigError) as caught:
+        load(environ=given, options=options, strict=True)
+    assert caught.value.problems == (said,)
+
+
+def test_warnings_are_not_lost_beside_problems(tmp_path: Path) -> None:
+    """A misspelt key may be why another is wrong; errors come first, warnings are marked."""
+    path = tmp_path / "agent.toml"
+    path.write_text("[agent]\nmax_wrokers = 1\nlook_ahead = 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}: [agent] look_ahead = 0: out of range")
+    assert second.startswith(f"warning: {path}: [agent] max_wrokers = 1: unknown key")
+    assert len(caught.value.problems) == 1
+
+
+def test_a_web_configuration_is_refused(tmp_path: Path) -> None:
+    """Serving without what it asks for would open what it closes."""
+    (said,) = problems(tmp_path, '[http]\nweb_config = "web.yml"')
+
+    assert said.startswith('agent.toml: [http] web_config = "web.yml": TLS and passwords come with a later')
 
 
 def test_lists_and_numbers_come_from_the_environment_as_json() -> None:
@@ -253,8 +284,6 @@ def test_relative_paths_start_from_the_directory_of_the_file(tmp_path: Path) -> 
         command = ["bin/render", "{path}"]
         [validation]
         schema = "own.json"
-        [http]
-        web_config = "web.yml"
         """
     (tmp_path / "etc").mkdir()
     schema.rename(tmp_path / "etc" / "own.json")
@@ -265,7 +294,6 @@ def test_relative_paths_start_from_the_directory_of_the_file(tmp_path: Path) -> 
     assert made.agent.failed_dir == tmp_path / "etc" / "bad"
     assert made.processor.command == (f"{tmp_path}/etc/bin/render", "{path}")
     assert made.validation.schema == f"{tmp_path}/etc/own.json"
-    assert made.http.web_config == f"{tmp_path}/etc/web.yml"
 
 
 def test_relative_paths_of_the_environment_start_from_the_current_directory() -> None:
@@ -399,11 +427,6 @@ def test_every_key_explains_itself() -> None:
 def test_half_written_names_are_those_of_intake() -> None:
     """The configuration cannot import what is above it, so the list stands in both."""
     assert set(forms.HALF_WRITTEN) == {name[1:] for name in NEVER_TAKEN if name.startswith("*")}
-
-
-def test_levels_are_those_of_the_log() -> None:
-    """The configuration cannot import its sibling, so the list stands in both."""
-    assert config.LOG_LEVELS == logs.LEVELS
 
 
 def test_environment_is_the_process_environment() -> None:

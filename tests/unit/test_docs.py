@@ -5,7 +5,9 @@ The documentation says what the program does.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +18,21 @@ import pytest
 from conductor_loop import __version__
 from conductor_loop.cli import cli
 from conductor_loop.config import KEYS
+from conductor_loop.config import load as load_config
+from conductor_loop.model import Kind, Succeeded
+from conductor_loop.runtime.deadline import Deadline
+from conductor_loop.work.command import CommandProcessor
+from conductor_loop.work.handler import HandlerProcessor, load_handler
+from conductor_loop.work.process import Abort
+from conductor_loop.work.processor import Failure, File, Result
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+HOWTO = ROOT / "docs" / "howto" / "write-a-processor.md"
 
 
 def load_generator() -> ModuleType:
@@ -36,6 +49,17 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Com
     if isinstance(command, click.Group):
         for name, child in command.commands.items():
             yield from commands(child, f"{path} {name}")
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def code(page: Path, language: str) -> list[str]:
+    """
+    Return the blocks of code of one language in a page.
+    """
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 GENERATED = load_generator().pages()
@@ -86,7 +110,7 @@ def test_documented_variable_is_read(command: str, variable: str, monkeypatch: p
         cli.main(command.split(), prog_name="conductor-loop", standalone_mode=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Files that a page points to are there."""
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
@@ -95,7 +119,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_make_targets_that_are_named_exist(page: Path) -> None:
     """Nobody is told to run what is not there."""
     makefile = (ROOT / "Makefile").read_text()
@@ -126,3 +150,99 @@ def test_make_alone_explains_every_target() -> None:
 
     assert phony
     assert [name for name in phony[1].split() if f"'make {name} " not in makefile] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", HOWTO], ids=page_name)
+def test_configurations_that_are_shown_are_right(page: Path, tmp_path: Path) -> None:
+    """Nobody copies a mistake from us."""
+    blocks = code(page, "toml")
+
+    assert blocks
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(block)
+        assert load_config(path, environ={}, flags={}, strict=True).warnings == ()
+
+
+def make_file(path: Path, *, seconds: float = 100.0) -> File:
+    return File(
+        path=path,
+        name=path.name,
+        id="store-7",
+        attempt=1,
+        sha256="",
+        data=path.read_bytes(),
+        deadline=Deadline.after(seconds),
+    )
+
+
+def call_handler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, **more: float) -> Result:
+    """
+    Call the handler of the how-to as the agent does: found by its reference, in a directory of `PYTHONPATH`.
+    """
+    (tmp_path / "jobs.py").write_text(code(HOWTO, "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "jobs", raising=False)
+    handler = load_handler("jobs:handle")
+    monkeypatch.setattr(sys.modules["jobs"], "OUT", tmp_path / "out")
+    dropped = tmp_path / "a.json"
+    dropped.write_text(content)
+    processor = HandlerProcessor(handler, timeout=10.0, output_limit=1000)
+    return processor.run(make_file(dropped, **more), lambda pid, start_time: None)
+
+
+def test_handler_of_the_howto_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its result is there, and its text is the message."""
+    (tmp_path / "out").mkdir()
+
+    assert call_handler(monkeypatch, tmp_path, "[1, 2, 3]").ending == Succeeded("the sum is 6")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["store-7.total"]
+
+
+def test_handler_of_the_howto_asks_for_another_attempt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After the time that it names, or after the usual one."""
+    early = call_handler(monkeypatch, tmp_path, "[1]").ending
+    (tmp_path / "out").mkdir()
+    late = call_handler(monkeypatch, tmp_path, "[1]", seconds=0.0).ending
+    wrong = call_handler(monkeypatch, tmp_path, "{").ending
+
+    assert isinstance(early, Failure)
+    assert (early.asked, early.asked_delay) == (True, 30)
+    assert late == Failure(Kind.HANDLER_ERROR, "not done in time, attempt 1", asked=True)
+    assert isinstance(wrong, Failure)
+    assert not wrong.asked
+
+
+def test_program_of_the_howto_runs(tmp_path: Path) -> None:
+    """Twice on the same file, which does no harm; without its directory it asks for another attempt."""
+    program, out, dropped = tmp_path / "work-on", tmp_path / "out", tmp_path / "a.json"
+    program.write_text(code(HOWTO, "sh")[0])
+    program.chmod(0o700)
+    dropped.write_text("12345")
+    abort = Abort()
+    processor = CommandProcessor(
+        [str(program), "{path}", "--into", "{out_dir}"],
+        out_dir=str(out),
+        timeout=10.0,
+        kill_grace=1.0,
+        output_limit=1000,
+        environ=os.environ,
+        abort=abort,
+    )
+
+    early = processor.run(make_file(dropped), lambda pid, start_time: None)
+    out.mkdir()
+    first, second = (processor.run(make_file(dropped), lambda pid, start_time: None) for _ in range(2))
+    abort.close()
+
+    assert early.run
+    assert early.run.exit_code == 75
+    assert first.ending == second.ending == Succeeded()
+    assert (out / "store-7.count").read_text().strip() == "5"
+
+
+def test_every_field_of_a_file_is_in_the_howto() -> None:
+    """A handler's author sees what there is."""
+    assert [name for name in File._fields if f"| `{name}` | " not in HOWTO.read_text()] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor_loop.host.disk import DiskWatch, free_bytes
+from conductor_loop.host.disk import DiskWatch, Space, free_bytes, free_space
 from conductor_loop.model import PauseReason
 from conductor_loop.runtime.deadline import Deadline
 from waiting import wait_until
@@ -33,8 +33,9 @@ class Machine:
             resume=self._resume,
             stands=lambda: self.paused,
             interval=0.01,
-            free=lambda path: self.free[path],
+            free=self._space,
         )
+        self.inodes: int | None = None
 
     def look(self, **free: int | None) -> list[str]:
         """
@@ -44,6 +45,10 @@ class Machine:
         self.said.clear()
         self.watch.check()
         return list(self.said)
+
+    def _space(self, path: Path) -> Space | None:
+        size = self.free[path]
+        return None if size is None else Space(size, self.inodes)
 
     def _pause(self, reason: PauseReason, message: str) -> None:
         self.paused = True
@@ -122,6 +127,63 @@ def test_a_missing_directory_is_not_short():
     assert machine.look(handoff=None) == ["disk off"]
 
 
+def test_a_file_system_without_inodes_is_full():
+    """
+    However many bytes are free; it flutters as little as with bytes.
+    """
+    machine = Machine(handoff=10**12)
+    machine.inodes = 255
+    assert machine.look() == ["disk on: /handoff has 255 inodes free, 256 are needed"]
+
+    machine.inodes = 260
+    assert machine.look() == []
+    machine.inodes = 269
+    assert machine.look() == ["disk off"]
+    machine.inodes = 256
+    assert machine.look() == []
+
+
+def test_what_is_short_of_both_says_both():
+    """
+    Whoever mends one would wonder else.
+    """
+    machine = Machine(handoff=40 * MEBIBYTE)
+    machine.inodes = 3
+
+    assert machine.look() == [
+        "disk on: /handoff has 40.0 MiB free, 100.0 MiB are needed; /handoff has 3 inodes free, 256 are needed"
+    ]
+
+
+def test_a_second_shortage_of_the_same_directory_changes_the_explanation():
+    """
+    And one that is over as well.
+    """
+    machine = Machine(handoff=40 * MEBIBYTE)
+    machine.look()
+
+    machine.inodes = 3
+    assert "3 inodes" in machine.look()[0]
+    assert "MiB" not in machine.look(handoff=10**12)[0]
+    machine.inodes = 10**6
+    assert machine.look() == ["disk off"]
+
+
+@pytest.mark.parametrize(("files", "expected"), [(0, None), (1000, 700)])
+def test_some_file_systems_do_not_count_inodes(
+    files: int, expected: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    btrfs tells that it has none at all; that is not full.
+    """
+    told = os.statvfs_result(
+        (4096, 4096, 100, 90, 80, files, 900 if files else 0, 700 if files else 0, 0, 255)
+    )
+    monkeypatch.setattr(os, "statvfs", lambda path: told)
+
+    assert free_space(Path("/")) == Space(80 * 4096, expected)
+
+
 def test_free_space_is_that_of_ordinary_users(tmp_path: Path):
     """
     Without what the file system keeps back for root.
@@ -130,6 +192,7 @@ def test_free_space_is_that_of_ordinary_users(tmp_path: Path):
 
     assert free_bytes(tmp_path) == pytest.approx(found.f_bavail * found.f_frsize, abs=64 * MEBIBYTE)
     assert free_bytes(tmp_path / "missing") is None
+    assert free_space(tmp_path / "missing") is None
 
 
 def test_as_a_service_it_looks_by_itself():

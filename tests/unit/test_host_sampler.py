@@ -4,16 +4,21 @@ The agent's own resources.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
+import pytest
+
 from conductor_loop import clock
 from conductor_loop.host.sampler import Sampler
 from conductor_loop.model import Sample
 from conductor_loop.runtime.deadline import Deadline
+from shortage import no_descriptor_left
 from waiting import wait_until
 
 
@@ -126,3 +131,52 @@ def test_a_sample_is_taken_at_once_and_then_at_each_interval():
     sampler.request_stop()
 
     assert sampler.join(Deadline.after(5))
+
+
+def test_a_sample_that_cannot_be_taken_is_left_out(caplog: pytest.LogCaptureFixture):
+    """
+    Without a descriptor nothing can be counted; the agent goes on, and the log says it once a time.
+    """
+    samples: list[Sample] = []
+    sampler = make(samples)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with no_descriptor_left():
+                sampler.take()
+                sampler.take()
+            assert samples == []
+            sampler.take()
+            assert len(samples) == 1
+            samples.clear()
+
+    assert caplog.text.count("cannot be sampled") == 2
+    assert "Too many open files" in caplog.text
+
+
+def test_what_psutil_cannot_tell_is_left_out(monkeypatch: pytest.MonkeyPatch):
+    """
+    /proc may be hidden from us.
+    """
+    samples: list[Sample] = []
+    sampler = make(samples)
+
+    def denied(process: psutil.Process) -> int:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "num_fds", denied)
+    sampler.take()
+
+    assert samples == []
+
+
+def test_a_receiver_that_fails_is_not_taken_for_a_missing_sample():
+    """
+    What it raises is a fault of its own, and must be seen.
+    """
+
+    def deliver(sample: Sample) -> None:
+        raise OSError("mine")
+
+    sampler = Sampler(60.0, paths=(), directory_bytes=lambda: 0, deliver=[deliver])
+    with pytest.raises(OSError, match="mine"):
+        sampler.take()

@@ -17,8 +17,6 @@ from wsgiref.validate import validator
 import pytest
 
 import scenario
-from conductor_loop.errors import ConfigError
-from conductor_loop.http import web_config
 from conductor_loop.http.guard import Guard
 from conductor_loop.http.routes import make_app
 from conductor_loop.metrics.live import Live
@@ -197,6 +195,17 @@ def test_an_unknown_page_lists_those_there_are(app: WSGIApplication, path: str):
     assert reply.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize("path", ["/metrics\xff", "/\xc3", "/health\xed\xa0\x80"])
+def test_a_path_that_is_no_text_is_no_page(app: WSGIApplication, path: str):
+    """
+    Its bytes are not left out, which would make a page of it.
+    """
+    reply = ask(app, path)
+
+    assert reply.status == 404
+    assert "UTF-8" in reply.json["error"]
+
+
 @pytest.mark.parametrize("path", [*ROUTES, "/nope"])
 def test_every_answer_has_the_security_headers(app: WSGIApplication, path: str):
     """
@@ -343,15 +352,3 @@ def test_the_page_may_use_its_own_style_only(app: WSGIApplication):
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
 
     assert f"style-src 'sha256-{digest}'" in reply.headers["Content-Security-Policy"]
-
-
-def test_a_web_configuration_is_refused():
-    """
-    Serving without what it asks for would open what it closes.
-    """
-    web_config.check("")
-
-    with pytest.raises(ConfigError, match=r"web_config = '/etc/web.yml'.*not supported yet") as refused:
-        web_config.check("/etc/web.yml")
-
-    assert refused.value.exit_code == 78

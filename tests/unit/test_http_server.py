@@ -26,6 +26,7 @@ from conductor_loop.metrics import verdict
 from conductor_loop.metrics.live import Live
 from conductor_loop.runtime.deadline import Deadline
 from ports import free_port
+from shortage import descriptors_limited_to, no_descriptor_left
 from waiting import wait_until
 
 HOST = b"Host: localhost\r\n"
@@ -188,6 +189,7 @@ def test_several_accept_headers_count_as_one(port: int):
         (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE + b"\r\n", [403]),
         (b"GET http://evil.example/health HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", [404]),
         (b"GET /%ff%00%2e%2e/\xff HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", [404]),
+        (b"GET /metrics%ff HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", [404]),
         (b"GET /health HTTP/1.1\r\n\r\n", [400]),
         (b"GET /health HTTP/1.1\r\n" + HOST + HOST + b"\r\n", [400]),
         (b"GET /health HTTP/1.1\r\n" + HOST + b"X : a\r\n\r\n", [400]),
@@ -283,6 +285,40 @@ def test_the_quietest_connection_gives_way_at_the_cap(live: Live):
         wait_until(lambda: len(closed(clients)) >= 80)
         assert clients[-1] not in closed(clients)
         assert is_answered(port)
+
+
+def test_few_descriptors_mean_few_connections(live: Live):
+    """
+    A quarter of them at most, so that files go on whoever connects.
+    """
+    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    with ExitStack() as stack:
+        with descriptors_limited_to(400):
+            port = stack.enter_context(serving(app, live))
+            clients = [stack.enter_context(connect(port)) for _ in range(120)]
+            wait_until(lambda: len(closed(clients)) >= 20)
+        assert is_answered(port)
+
+
+def test_without_a_descriptor_the_quietest_connection_gives_way(live: Live, caplog: pytest.LogCaptureFixture):
+    """
+    The newcomer is answered, and the log says once why others were cut off.
+    """
+    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    with serving(app, live) as port, ExitStack() as stack:
+        assert is_answered(port)
+        newcomers = [stack.enter_context(socket.socket()) for _ in range(2)]
+        before = _descriptors()
+        quiet = [stack.enter_context(connect(port)) for _ in range(3)]
+        wait_until(lambda: _descriptors() == before + 6)
+        with no_descriptor_left():
+            for newcomer in newcomers:
+                newcomer.connect(("127.0.0.1", port))
+                newcomer.sendall(b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n")
+                assert statuses(newcomer.recv(65536)) == [200]
+
+        assert closed(quiet) == quiet[:2]
+    assert caplog.text.count("cannot take a connection: Too many open files") == 1
 
 
 def _send_if_open(client: socket.socket, data: bytes) -> None:

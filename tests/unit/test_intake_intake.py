@@ -329,7 +329,7 @@ def test_replaced_directory_is_watched_anew(inbox: Path, tmp_path: Path, how: st
         else:
             inbox.rename(tmp_path / "away")
         if how != "replaced":
-            wait_until(lambda: run.told.states["fsnotify_watcher"] == "unhealthy")
+            wait_until(lambda: run.told.states["fsnotify_watcher"] == "degraded")
         inbox.mkdir()
         wait_until(lambda: len(run.reopen.opened) == 2)
         wait_until(lambda: run.told.states["fsnotify_watcher"] == "healthy")
@@ -379,7 +379,7 @@ def test_file_at_the_path_is_no_directory(inbox: Path) -> None:
         run.wait_scanned()
         inbox.rmdir()
         inbox.write_text("")
-        wait_until(lambda: run.told.states["fsnotify_watcher"] == "unhealthy")
+        wait_until(lambda: run.told.states["fsnotify_watcher"] == "degraded")
         threading.Event().wait(0.3)
         assert len(run.reopen.opened) == 1
         inbox.unlink()

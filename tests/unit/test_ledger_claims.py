@@ -197,10 +197,10 @@ def test_claim_that_cannot_be_carried_out_is_tried_again(
     go_on = threading.Event()
     rename = moves.rename_noreplace
 
-    def refusing(source_fd: int, source: str, target_fd: int, target: str) -> None:
-        if not go_on.is_set():
+    def refusing(source_fd: int, source: str, target_fd: int, target: str) -> bool:
+        if source.startswith("intent-") and not go_on.is_set():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        rename(source_fd, source, target_fd, target)
+        return rename(source_fd, source, target_fd, target)
 
     monkeypatch.setattr(moves, "rename_noreplace", refusing)
     with running(tmp_path) as bench:

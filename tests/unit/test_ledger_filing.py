@@ -223,14 +223,14 @@ class FullDisk:
         self._where = where
         write, rename = status.write, moves.rename_noreplace
 
-        def writing(fd: int, name: str, data: bytes) -> None:
+        def writing(fd: int, name: str, data: bytes, id: str) -> None:
             self._refuse("status")
-            write(fd, name, data)
+            write(fd, name, data, id)
 
-        def renaming(source_fd: int, source: str, target_fd: int, target: str) -> None:
+        def renaming(source_fd: int, source: str, target_fd: int, target: str) -> bool:
             if source_fd == bench.places.work_fd:
                 self._refuse("move")
-            rename(source_fd, source, target_fd, target)
+            return rename(source_fd, source, target_fd, target)
 
         monkeypatch.setattr(status, "write", writing)
         monkeypatch.setattr(moves, "rename_noreplace", renaming)

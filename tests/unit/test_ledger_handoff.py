@@ -28,7 +28,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 @pytest.fixture
 def keeper(bench: Bench) -> HandoffKeeper:
-    return HandoffKeeper(ledger=bench.ledger, places=bench.places, owner="a test")
+    return HandoffKeeper(ledger=bench.ledger, path=bench.handoff)
 
 
 def listing(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conductor_loop.errors import ConfigError, OwnedError, PermissionDeniedError
-from conductor_loop.ledger import places as places_module
+from conductor_loop.ledger import moves
 from conductor_loop.ledger.places import Paths, Places, Slots, exists
 from ledgers import paths_below
 
@@ -202,10 +202,7 @@ def test_refused_move_names_both_directories(paths: Paths, monkeypatch: pytest.M
     The kernel says "invalid cross-device link"; we say what to do.
     """
 
-    def rename(source: str, target: str, **fds: int) -> None:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-    monkeypatch.setattr(places_module.os, "rename", rename)
+    monkeypatch.setattr(moves, "_renameat2", lambda *args: errno.EXDEV)
     with pytest.raises(ConfigError) as refused:
         opened(paths)
 

@@ -103,9 +103,9 @@ def test_first_sight_is_no_alarm(tmp_path: Path) -> None:
         (folder / "two").unlink()
 
 
-def test_other_things_in_the_work_directory_are_not_ours(tmp_path: Path) -> None:
+def test_files_beside_the_slots_are_counted_and_directories_are_not_ours(tmp_path: Path) -> None:
     """
-    Files beside the slots, directories that are none.
+    No row knows them, and no recovery takes them.
     """
     with running(tmp_path, scan_interval=0.02) as bench:
         work = bench.places.paths.work
@@ -115,7 +115,9 @@ def test_other_things_in_the_work_directory_are_not_ours(tmp_path: Path) -> None
         (work / "agent" / "7").write_text("")
         checked_twice(bench)
 
-        assert unaccounted(bench) == 0
+        assert unaccounted(bench) == 2
+        assert state(bench)[0] == "unhealthy"
+        assert "README" in state(bench)[1]
 
 
 def test_work_directory_that_goes_away_does_not_stop_the_ledger(tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_two_handoff_directories_over_one_work_directory(tmp_path: Path) -> None
         old = bench.take()
         paths.handoff.rename(tmp_path / "handoff.old")
         paths.handoff.mkdir()
-        keeper = HandoffKeeper(ledger=bench.ledger, places=bench.places, owner="a test")
+        keeper = HandoffKeeper(ledger=bench.ledger, path=paths.handoff)
         assert keeper.on_replaced("replaced") is not None
         bench.offer("intent-new.json")
         new = bench.take()

@@ -158,10 +158,18 @@ HALF_CLAIMED = Found(row=row(), in_slot=FILE, in_handoff=FILE)
 )
 def test_a_second_name_is_only_taken_for_half_a_claim_before_the_first_run(found: Found, twice: bool) -> None:
     """Later the same inode in the handoff directory is a new drop, and losing that is worse than running it."""
-    (action,) = plan(Facts([found], []))
+    (action,) = plan(Facts([found], [], links=True))
 
     assert isinstance(action, Resume)
     assert action.twice is twice
+
+
+def test_where_moves_are_one_step_there_is_no_half_claim() -> None:
+    """The same inode under the name again is a new drop, never to be removed."""
+    (action,) = plan(Facts([HALF_CLAIMED], [], links=False))
+
+    assert isinstance(action, Resume)
+    assert not action.twice
 
 
 class Site:

@@ -179,7 +179,7 @@ def test_write_makes_a_whole_file_and_leaves_nothing_beside_it(tmp_path: Path, f
     """
     A name, its content, no temporary file.
     """
-    status.write(fd, "a.status", b"x" * 100_000)
+    status.write(fd, "a.status", b"x" * 100_000, "s-77")
 
     assert (tmp_path / "a.status").read_bytes() == b"x" * 100_000
     assert os.listdir(tmp_path) == ["a.status"]
@@ -197,7 +197,7 @@ def test_write_never_shows_half_a_file(tmp_path: Path, fd: int, monkeypatch: pyt
         rename(source_fd, source, target_fd, target)
 
     monkeypatch.setattr(moves, "rename_noreplace", watched)
-    status.write(fd, "a.status", b"whole")
+    status.write(fd, "a.status", b"whole", "s-77")
 
     assert seen == [(False, b"whole")]
 
@@ -209,7 +209,7 @@ def test_write_refuses_a_taken_name(tmp_path: Path, fd: int) -> None:
     (tmp_path / "a.status").write_text("theirs")
 
     with pytest.raises(FileExistsError):
-        status.write(fd, "a.status", b"ours")
+        status.write(fd, "a.status", b"ours", "s-77")
     assert (tmp_path / "a.status").read_text() == "theirs"
     assert os.listdir(tmp_path) == ["a.status"]
 
@@ -219,7 +219,7 @@ def test_replace_takes_the_place_of_a_broken_one(tmp_path: Path, fd: int) -> Non
     At once and whole.
     """
     (tmp_path / "a.status").write_text('{"id": "s-')
-    status.replace(fd, "a.status", b"whole")
+    status.replace(fd, "a.status", b"whole", "s-77")
 
     assert (tmp_path / "a.status").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["a.status"]
@@ -229,8 +229,8 @@ def test_leftover_of_a_crash_is_in_nobodys_way(tmp_path: Path, fd: int) -> None:
     """
     However long it was.
     """
-    (tmp_path / status.TEMPORARY).write_bytes(b"y" * 1000)
-    status.write(fd, "a.status", b"ours")
+    (tmp_path / f"{status.TEMPORARY}s-77").write_bytes(b"y" * 1000)
+    status.write(fd, "a.status", b"ours", "s-77")
 
     assert (tmp_path / "a.status").read_bytes() == b"ours"
 
@@ -239,9 +239,9 @@ def test_leftover_that_is_a_second_name_is_not_written_into(tmp_path: Path, fd: 
     """
     Where moves are link and unlink, a crash in between leaves the temporary name on a status file that is done.
     """
-    status.write(fd, "a.status", b"first")
-    os.link(tmp_path / "a.status", tmp_path / status.TEMPORARY)
-    status.write(fd, "b.status", b"second")
+    status.write(fd, "a.status", b"first", "s-77")
+    os.link(tmp_path / "a.status", tmp_path / f"{status.TEMPORARY}s-77")
+    status.write(fd, "b.status", b"second", "s-77")
 
     assert (tmp_path / "a.status").read_bytes() == b"first"
     assert (tmp_path / "b.status").read_bytes() == b"second"
@@ -252,12 +252,12 @@ def test_odd_things_under_the_temporary_name_do_not_block(tmp_path: Path, fd: in
     """
     The one thread that files must not stand still, nor write elsewhere.
     """
-    temporary = tmp_path / status.TEMPORARY
+    temporary = tmp_path / f"{status.TEMPORARY}s-77"
     if kind == "fifo":
         os.mkfifo(temporary)
     else:
         temporary.symlink_to("elsewhere")
-    done = threading.Thread(target=status.write, args=(fd, "a.status", b"ours"), daemon=True)
+    done = threading.Thread(target=status.write, args=(fd, "a.status", b"ours", "s-77"), daemon=True)
     done.start()
     done.join(5)
     if done.is_alive():  # let it go, so that the test fails and does not hang
@@ -271,7 +271,7 @@ def test_read_id_of_our_own(fd: int) -> None:
     """
     The id that was written.
     """
-    status.write(fd, "a.status", status.document("a", "s-77", ending(), AUTHOR))
+    status.write(fd, "a.status", status.document("a", "s-77", ending(), AUTHOR), "s-77")
 
     assert status.read_id(fd, "a.status") == "s-77"
 

@@ -296,21 +296,6 @@ def test_a_command_is_ended_when_the_grace_is_over(running: Running) -> None:
     assert how == [process.How.ABORTED]
 
 
-def test_a_second_signal_ends_commands_at_once(running: Running) -> None:
-    """
-    Without waiting for the deadline.
-    """
-    how: list[process.How] = []
-    pool = running.start(command(running, "sleep 60", how), count=1)
-    running.put(1)
-    wait_until(lambda: ("spawned", 0) in running.ledger.notes)
-    pool.abort_now()
-    wait_until(lambda: running.ledger.reports)
-
-    assert how == [process.How.ABORTED]
-    assert running.stop()
-
-
 def test_a_handler_that_does_not_end_makes_the_stop_late(running: Running) -> None:
     """
     Nobody can end it; the deadline is kept all the same.

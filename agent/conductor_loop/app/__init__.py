@@ -7,21 +7,29 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from conductor_loop.app.agent import Agent, Show
 from conductor_loop.config import Config
-from conductor_loop.errors import ForcedStopError, ServiceCrashError
+from conductor_loop.errors import ForcedStopError, ServiceCrashError, StopTimeoutError
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, once: bool = False, show: Show = lambda files: None) -> int:
+def run(
+    config: Config,
+    *,
+    once: bool = False,
+    show: Show = lambda files: None,
+    started: Callable[[], None] = lambda: None,
+) -> int:
     """
     Run the agent until a signal, or with `once` until everything there is worked off.
 
     Args:
         show: told of filed files, in a thread of its own.
+        started: called when everything runs.
 
     Returns:
         The exit code: 0, or with `once` 1 if any file failed, was rejected or could not be worked on.
@@ -32,11 +40,16 @@ def run(config: Config, *, once: bool = False, show: Show = lambda files: None) 
     # Ignored by whoever started us, the kernel would reap our commands before we learn how they ended.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with ExitStack() as stack:
-        agent = Agent(config, stack, once=once, show=show)
+        agent = Agent(config, stack, once=once, show=show, started=started)
         try:
             agent.supervisor.run()
         except ServiceCrashError as crash:
             agent.explain(crash)
+        except StopTimeoutError as late:
+            # A python handler, which nothing ends but the end of the process. An orderly stop counts for no file.
+            log.warning("%s", late)
+            agent.marks.clear_all()
+            os._exit(agent.exit_code)
         except ForcedStopError as forced:
             # Threads are still at work and must not meet what the stack would close under them.
             log.warning("%s", forced)

@@ -15,13 +15,13 @@ from wsgiref.types import WSGIApplication
 
 from conductor_loop import __version__, clock
 from conductor_loop.app.inheritance import end_orphans, end_processes, own_state
+from conductor_loop.app.once import Once
 from conductor_loop.app.parts import author_of, make_attempter, own_folders, paths_of, processor_name
 from conductor_loop.config import Config, config_hash
 from conductor_loop.errors import CorruptStoreError, ServiceCrashError, StoreError
 from conductor_loop.host.directory import DirectorySize
 from conductor_loop.host.disk import DiskWatch
 from conductor_loop.host.sampler import Sampler
-from conductor_loop.http import web_config
 from conductor_loop.http.routes import make_app
 from conductor_loop.http.server import HttpServer
 from conductor_loop.intake.guard import Mode
@@ -53,6 +53,8 @@ _CHECK_SECONDS = (
 )
 _LOOK_SECONDS = 0.05  #: between two looks whether `--once` is done
 
+_BAD = (Outcome.FAILED, Outcome.REJECTED)
+
 Show = Callable[[Sequence[Filed]], None]
 
 
@@ -64,18 +66,18 @@ class Agent:
         stack: closes what must outlive the services.
     """
 
-    def __init__(self, config: Config, stack: ExitStack, *, once: bool, show: Show) -> None:
+    def __init__(
+        self, config: Config, stack: ExitStack, *, once: bool, show: Show, started: Callable[[], None]
+    ) -> None:
         self._config = config
-        self._owner = f"the agent {config.agent.name!r}, process {os.getpid()}"
+        owner = f"the agent {config.agent.name!r}, process {os.getpid()}"
         self._disks = [config.agent.handoff_dir, config.agent.state_dir, config.processor.out_dir]
-        self._once = once
-        self.exit_code = 0
-        web_config.check(config.http.web_config)
+        self._bad = False
         abort = Abort()
         attempt = make_attempter(config, abort).run_once  # first, for it finds mistakes in the configuration
-        own_state(config, self._owner, stack)
-        self.places = Places(paths_of(config), agent=config.agent.name, owner=self._owner)
-        stack.callback(self.places.close)
+        own_state(config, owner, stack)
+        places = Places(paths_of(config), agent=config.agent.name, owner=owner)
+        stack.callback(places.close)
         self.store = Store.open(config.agent.state_dir, now=clock.now_us())
         stack.callback(self.store.close)
         self.marks = Marks(
@@ -85,18 +87,30 @@ class Agent:
         memory = remember(self.store)
         self.live = self._make_live(memory)
         self.console: Relay[Sequence[Filed]] = Relay("console", show)
-        self.ledger = self._make_ledger(memory, end_orphans(self.marks))
+        self.ledger = self._make_ledger(memory, places, end_orphans(self.marks))
+        stack.callback(self.ledger.close_places)
         self.pool = self._make_pool(attempt, abort)
         self.intake = self._make_intake()
+        self.once = Once(intake=self.intake, ledger=self.ledger, live=self.live) if once else None
         self.supervisor = Supervisor(
             self._services(),
             # Beyond the grace: the end of commands that used it up, and of the agent itself.
             grace=config.agent.shutdown_grace + config.processor.kill_grace + _OWN_END_SECONDS,
             beat=self._beat,
-            on_start=lambda: self.live.phase("running"),
+            on_start=partial(self._say_started, started),
             on_stop=lambda: self.live.phase("stopping"),
             force=partial(self._force, abort),
         )
+        if self.once is not None:
+            self.once.supervise(self.supervisor)
+        self.live.phase("recovering")
+
+    @property
+    def exit_code(self) -> int:
+        """
+        0, or with `once` 1 if a file failed or was rejected, or not all could be worked off.
+        """
+        return int(self.once is not None and (self._bad or not self.once.done))
 
     def explain(self, crash: ServiceCrashError) -> None:
         """
@@ -121,7 +135,7 @@ class Agent:
             ThreadService("integrity", self._check_store),
             self.intake,
         ]
-        return [*services, ThreadService("once", self._end_when_done)] if self._once else services
+        return services if self.once is None else [*services, self.once]
 
     def _make_live(self, memory: Memory) -> Live:
         live = Live(
@@ -137,12 +151,12 @@ class Agent:
             live.warn("set_aside", f"the store was damaged and set aside as {self.store.set_aside}")
         return live
 
-    def _make_ledger(self, memory: Memory, left_behind: Sequence[Mark]) -> Ledger:
+    def _make_ledger(self, memory: Memory, places: Places, left_behind: Sequence[Mark]) -> Ledger:
         config = self._config
         ledger = open_ledger(
             memory,
             store=self.store,
-            places=self.places,
+            places=places,
             marks=self.marks,
             left_behind=left_behind,
             live=self.live,
@@ -153,7 +167,7 @@ class Agent:
             max_delay=config.retry.max_delay,
             scan_interval=config.agent.scan_interval,
         )
-        self.keeper = HandoffKeeper(ledger=ledger, places=self.places, owner=self._owner)
+        self.keeper = HandoffKeeper(ledger=ledger, path=config.agent.handoff_dir)
         return ledger
 
     def _make_pool(self, attempt: Attempt, abort: Abort) -> WorkerPool:
@@ -210,14 +224,18 @@ class Agent:
         )
 
     def _announce(self, files: Sequence[Filed]) -> None:
-        if self._once and any(filed.outcome is not Outcome.PROCESSED for filed in files):
-            self.exit_code = 1
+        if any(filed.outcome in _BAD for filed in files):
+            self._bad = True
         self.console.send(files)
 
     def _measure_store(self, sample: Sample) -> None:
         self.live.set(store_bytes=self.store.size_bytes())
         with suppress(StoreError), self.store.reader() as connection:
             self.live.set(history_oldest_at=queries.first_finished_at(connection))
+
+    def _say_started(self, started: Callable[[], None]) -> None:
+        self.live.phase("running")
+        started()
 
     def _beat(self) -> None:
         self.live.beat()
@@ -228,29 +246,6 @@ class Agent:
         else:
             self.live.health("worker_pool", "healthy")
         self.pool.check()
-
-    def _end_when_done(self, stop: threading.Event) -> None:
-        asked, blocked = False, None
-        while not stop.wait(_LOOK_SECONDS):
-            blocked = self._blocked()
-            if blocked is not None:
-                log.error("nothing can be worked on now: %s", blocked)
-                self.exit_code = 1
-                break
-            if self.intake.idle() and self.ledger.idle():  # in this order: what intake offers, the ledger has
-                break
-            if self.ledger.idle() and not asked:
-                self.intake.ask_scan()  # the next one by itself is seconds away
-            asked = self.ledger.idle()
-        self.supervisor.request_stop(blocked or "everything is worked off")
-
-    def _blocked(self) -> str | None:
-        """
-        Return why `--once` would wait for somebody, or None.
-        """
-        snapshot = self.live.snapshot()
-        waits = [pause for reason, pause in snapshot.pauses.items() if reason is not PauseReason.RETRIES]
-        return waits[0].message if waits and not snapshot.active_workers else None
 
     def _check_store(self, stop: threading.Event) -> None:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from conductor_loop import __version__
 from conductor_loop.config import Config, environ
+from conductor_loop.errors import ConfigError
 from conductor_loop.ledger.places import Paths
 from conductor_loop.ledger.status import Author
 from conductor_loop.work.attempt import Attempter
@@ -66,6 +67,21 @@ def paths_of(config: Config) -> Paths:
         failed=agent.failed_dir,
         status=agent.status_dir,
     )
+
+
+def prove(config: Config) -> list[str]:
+    """
+    Return what is wrong with what the configuration names: the schema, the handler. Touches neither network nor store.
+    """
+    problems: list[str] = []
+    abort = Abort()
+    try:
+        make_attempter(config, abort)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    finally:
+        abort.close()
+    return problems
 
 
 def own_folders(config: Config) -> list[str]:

@@ -4,11 +4,10 @@ The command line: the only place that prints, and where every error becomes word
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +20,7 @@ from conductor_loop.cli.health import health
 from conductor_loop.cli.run import run
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.status import status
+from conductor_loop.cli.terminal import escape_what_streams_lack, flush_streams, open_missing_streams, tell
 from conductor_loop.config import LOG_LEVELS
 from conductor_loop.errors import ConductorError, PermissionDeniedError
 
@@ -53,7 +53,8 @@ def cli(ctx: click.Context, config: Path | None, instance: str | None, log_level
 
     \b
     Exit codes: 0 ok, 1 failed, 2 usage, 3 agent not reachable, 4 unhealthy,
-    70 internal error, 74 store unusable, 77 no permission, 78 bad configuration.
+    70 internal error, 74 store unusable, 77 no permission, 78 bad configuration,
+    130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP (`run`: by a second one).
     """
     ctx.obj = Session.from_options(ctx, config=config, instance=instance, log_level=log_level)
 
@@ -69,16 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: None for those of the process.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks must not end the agent.
-            stream.reconfigure(errors="backslashreplace")
+    open_missing_streams()
+    escape_what_streams_lack()
     code = _run(arguments)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Nobody reads any more; what is left in the buffer must not turn the exit code into 120.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    flush_streams()
     sys.exit(code)
 
 
@@ -86,7 +81,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="conductor-loop", standalone_mode=False)
     except click.ClickException as exc:
-        exc.show()
+        with suppress(OSError):
+            exc.show()
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -102,5 +98,5 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _say(words: str, code: int) -> int:
-    click.echo(words, err=True)
+    tell([words], err=True)
     return code

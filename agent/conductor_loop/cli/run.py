@@ -11,7 +11,7 @@ import click
 from conductor_loop import __version__, logs
 from conductor_loop.cli.agent_client import base_url
 from conductor_loop.cli.session import Session
-from conductor_loop.cli.terminal import columns, file_printer
+from conductor_loop.cli.terminal import columns, file_printer, tell
 from conductor_loop.config import Config
 
 
@@ -27,13 +27,16 @@ def run(session: Session, *, once: bool) -> int:
     """
     loaded = session.load()
     logs.setup(loaded.config.log.level)
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    tell([f"warning: {warning}" for warning in loaded.warnings], err=True)
     # SQLAlchemy and the server are behind this; `--help` does not need them.
     from conductor_loop import app  # noqa: PLC0415
 
-    click.echo(welcome(loaded.config, once=once))
-    return app.run(loaded.config, once=once, show=file_printer())
+    return app.run(
+        loaded.config,
+        once=once,
+        show=file_printer(),
+        started=lambda: tell([welcome(loaded.config, once=once)]),
+    )
 
 
 def welcome(config: Config, *, once: bool) -> str:

@@ -5,6 +5,7 @@ What the options before the command mean: which configuration it is about.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Session:
 
     path: Path | None  #: None for built-in defaults
     log_level: str | None = None
+    variables: frozenset[str] = frozenset()  #: of the environment, that stand for options of commands
 
     @classmethod
     def from_options(
@@ -39,9 +41,10 @@ class Session:
         sources = {name: ctx.get_parameter_source(name) for name in ("config", "instance")}
         if config and instance and sources["config"] == sources["instance"]:
             raise click.UsageError("give --config or --instance, not both", ctx)
+        variables = frozenset(option_variables(ctx.command, ctx.auto_envvar_prefix or ""))
         if config and (not instance or sources["config"] is ParameterSource.COMMANDLINE):
-            return cls(config, log_level)
-        return cls(instance_path(instance) if instance else default_path(), log_level)
+            return cls(config, log_level, variables)
+        return cls(instance_path(instance) if instance else default_path(), log_level, variables)
 
     def load(self, path: Path | None = None, *, strict: bool = False) -> Loaded:
         """
@@ -55,7 +58,25 @@ class Session:
             ConfigError: naming everything that is wrong.
         """
         flags = {"log.level": self.log_level}
-        return config.load(path or self.path, environ=config.environ(), flags=flags, strict=strict)
+        return config.load(
+            path or self.path,
+            environ=config.environ(),
+            flags=flags,
+            options=self.variables,
+            strict=strict,
+        )
+
+
+def option_variables(command: click.Command, prefix: str) -> Iterator[str]:
+    """
+    Yield the environment variables that click reads for the options of a command and of those below it.
+    """
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.allow_from_autoenv:
+            yield f"{prefix}_{parameter.name}".upper()
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from option_variables(below, f"{prefix}_{name}".replace("-", "_").upper())
 
 
 def instance_path(name: str) -> Path:

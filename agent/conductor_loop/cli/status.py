@@ -39,21 +39,28 @@ def _facts(health: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[st
     yield "uptime", health.get("uptime", "unknown")
     yield "version", health.get("version", "unknown")
     yield "configuration", health.get("config_hash", "unknown")
-    for section, rows in metrics.items():
+    for rows in metrics.values():
         if isinstance(rows, dict):
-            yield from _rows(section, rows)
+            yield from _rows({key: value for key, value in rows.items() if key not in _SAID})
 
 
-def _rows(prefix: str, rows: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    for name, value in rows.items():
-        if isinstance(value, dict):
-            yield from _rows(f"{prefix}.{name}", value)
+_SAID = ("uptime",)  # by the other document
+
+
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """
+    Yield one row per value; where a fact has several, such as one per path, each with what it is of.
+    """
+    for key, value in facts.items():
+        words = key.replace("_", " ")
+        if isinstance(value, dict) and value:
+            yield from ((words, f"{of}: {_shown(one)}") for of, one in value.items())
         else:
-            yield f"{prefix}.{name}", _shown(value)
+            yield words, _shown(value)
 
 
 def _shown(value: object) -> object:
-    if value is None:
+    if value is None or value == {}:
         return "-"
     return round(value, 6) if isinstance(value, float) else value
 

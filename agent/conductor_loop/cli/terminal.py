@@ -1,10 +1,12 @@
 """
-How things look: colours where they are wanted, two aligned columns, JSON.
+How things look: colours where they are wanted, two aligned columns, JSON; and what becomes of them on bad streams.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -27,6 +29,52 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
+def open_missing_streams() -> None:
+    """
+    Send what goes to a standard stream that our parent has closed to nowhere.
+
+    The numbers 0 to 2 are taken too: else the database would get one, and whatever is written there by mistake.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for number, name in enumerate(("stdout", "stderr"), start=1):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+_LAST_STREAM = 2
+
+
+def escape_what_streams_lack() -> None:
+    """
+    Let characters that the terminal's encoding lacks be escaped; a name of a file must not end the agent.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_streams() -> None:
+    """
+    Write out what waits; what nobody takes must not turn the exit code into 120, as Python does it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def tell(lines: Sequence[str], *, err: bool = False, colour: bool | None = None) -> None:
+    """
+    Print lines if anybody takes them: an agent works on without (`run | head`, a full disk behind stdout).
+    """
+    with suppress(OSError):
+        for line in lines:
+            click.echo(line, err=err, color=colour)
+
+
 def wants_colour() -> bool:
     """
     Tell whether stdout is a terminal whose user did not ask for plain text (https://no-color.org).
@@ -42,9 +90,7 @@ def file_printer() -> Callable[[Sequence[Filed]], None]:
     colour = wants_colour()
 
     def show(files: Sequence[Filed]) -> None:
-        # `run | head`: when the reader is gone, the files still want their work.
-        with suppress(OSError):
-            click.echo("\n".join(file_line(filed, colour=colour) for filed in files), color=colour)
+        tell(["\n".join(file_line(filed, colour=colour) for filed in files)], colour=colour)
 
     return show
 

@@ -40,6 +40,13 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _waits(config)
     if config.store.url:
         yield Finding(("store.url",), "PostgreSQL comes with a later version; leave it empty for SQLite")
+    if config.http.web_config:
+        # Serving without what it asks for would open what it closes.
+        wrong = (
+            "TLS and passwords come with a later version; leave it empty, keep http.metrics_host on a loopback "
+            "address, and let a reverse proxy do both"
+        )
+        yield Finding(("http.web_config",), wrong)
     if config.validation.schema not in ("intent", "none") and not Path(config.validation.schema).is_file():
         yield Finding(("validation.schema",), "no such file; name a JSON Schema file that is there")
 

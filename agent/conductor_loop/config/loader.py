@@ -44,6 +44,7 @@ def load(
     *,
     environ: Mapping[str, str],
     flags: Mapping[str, object],
+    options: Iterable[str] = (),
     strict: bool = False,
 ) -> Loaded:
     """
@@ -54,6 +55,7 @@ def load(
             those in the environment and in flags from the current one.
         environ: environment variables, see `environ`.
         flags: dotted key -> value of command-line options; None for not given.
+        options: names of variables that stand for options of commands, and for no key.
         strict: unknown keys are errors.
 
     Raises:
@@ -61,7 +63,7 @@ def load(
         PermissionDeniedError: if the file may not be read.
     """
     document = read_document(path) if path else {}
-    return merge(document, path=path, environ=environ, flags=flags, strict=strict)
+    return merge(document, path=path, environ=environ, flags=flags, options=options, strict=strict)
 
 
 def environ() -> Mapping[str, str]:
@@ -154,6 +156,7 @@ def merge(
     path: Path | None,
     environ: Mapping[str, str],
     flags: Mapping[str, object],
+    options: Iterable[str] = (),
     strict: bool = False,
 ) -> Loaded:
     """
@@ -163,12 +166,13 @@ def merge(
         ConfigError: naming everything that is wrong.
     """
     found = _Findings(strict)
-    given = _from_file(document, path, found) | _from_environment(environ, found) | _from_flags(flags)
+    given = _from_file(document, path, found)
+    given |= _from_environment(environ, set(options), found) | _from_flags(flags)
     values, bad = _read_values(given, found)
     config = _build(values)
     _cross_check(config, given, bad, found)
     if found.problems:
-        raise ConfigError(*found.problems)
+        raise ConfigError(*found.problems, warnings=found.warnings)
     origins = {dotted: given[dotted].origin if dotted in given else "default" for dotted in KEYS}
     return Loaded(config, origins, tuple(found.warnings))
 
@@ -193,17 +197,15 @@ def _from_file(document: Mapping[str, object], path: Path | None, found: _Findin
     return given
 
 
-def _from_environment(environ: Mapping[str, str], found: _Findings) -> dict[str, _Given]:
+def _from_environment(environ: Mapping[str, str], options: set[str], found: _Findings) -> dict[str, _Given]:
     given = {}
     known = {key.variable: dotted for dotted, key in KEYS.items()}
-    sections = tuple(f"{PREFIX}{section}_".upper() for section in SECTIONS)
     for variable, value in environ.items():
         where = f"environment: {variable}"
         if variable in known:
             given[known[variable]] = _Given(value, f"environment {variable}", where, _HERE)
-        # Variables outside our sections belong to options of commands.
-        elif variable.startswith(sections):
-            found.unknown(f"{where}: unknown variable; {_suggest(variable, known)}")
+        elif variable.startswith(PREFIX) and variable not in options:
+            found.unknown(f"{where}: unknown variable; {_suggest(variable, [*known, *options])}")
     return given
 
 

@@ -73,7 +73,7 @@ class Agent:
     min_free: int = setting(
         "200MiB",
         size(),
-        "Intake pauses while handoff_dir, state_dir or out_dir has less free space than this.",
+        "Intake pauses while handoff_dir, state_dir or out_dir has less free space than this, or hardly any inodes.",
     )
     scan_interval: float = setting(
         "5s",
@@ -156,7 +156,7 @@ class Validation:
         "`intent` (built in), the path of a JSON Schema 2020-12 file, or `none` for no look inside the file.",
     )
     max_bytes: int = setting("5MiB", size("1B", "1GiB"), "Larger files are rejected.")
-    max_depth: int = setting(100, integer(1, 500), "JSON nested deeper than this is rejected.")
+    max_depth: int = setting(100, integer(1, 200), "JSON nested deeper than this is rejected.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +197,7 @@ class Http:
     api: str = setting(
         "full",
         choice("full", "metrics-only"),
-        "`metrics-only` shows no history and no outputs of commands.",
+        "`metrics-only` is to show no history and no outputs of commands. No effect yet: neither is shown at all.",
     )
     allowed_hosts: tuple[str, ...] = setting(
         [], forms.HOSTS, "Further names by which clients may call this server (the `Host` header)."
@@ -210,9 +210,13 @@ class Files:
     How long files are kept; "0" keeps them for ever. Deletion comes with a later version: nothing is deleted yet.
     """
 
-    keep_processed: float = setting("30d", duration(), "Age at which processed files are deleted.")
-    keep_failed: float = setting("400d", duration(), "Age at which failed and rejected files are deleted.")
-    keep_status: float = setting("30d", duration(), "Age at which status files are deleted.")
+    keep_processed: float = setting(
+        "30d", duration(), "Age at which processed files are deleted. No effect yet."
+    )
+    keep_failed: float = setting(
+        "400d", duration(), "Age at which failed and rejected files are deleted. No effect yet."
+    )
+    keep_status: float = setting("30d", duration(), "Age at which status files are deleted. No effect yet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,15 +228,18 @@ class History:
     sample_interval: float = setting(
         "10s", duration("1s", "1h"), "How often memory, threads, descriptors and CPU are sampled."
     )
-    outcomes: float = setting("30d", duration(), "Rows of files that were processed.")
-    failures: float = setting("400d", duration(), "Rows of files that failed or were rejected.")
-    samples: float = setting("7d", duration(), "Resource samples.")
-    hourly: float = setting("25mo", duration(), "Hourly summaries.")
-    daily: float = setting("10y", duration(), "Daily summaries.")
+    outcomes: float = setting("30d", duration(), "Rows of files that were processed. No effect yet.")
+    failures: float = setting(
+        "400d", duration(), "Rows of files that failed or were rejected. No effect yet."
+    )
+    samples: float = setting("7d", duration(), "Resource samples. No effect yet.")
+    hourly: float = setting("25mo", duration(), "Hourly summaries. No effect yet.")
+    daily: float = setting("10y", duration(), "Daily summaries. No effect yet.")
     max_bytes: int = setting(
         "2GiB",
         size("1MiB"),
-        "Size of the database. Over it go samples, then successes, failures, hourly summaries; daily never.",
+        "Size of the database. Over it go samples, then successes, failures, hourly summaries; daily never. "
+        "No effect yet.",
     )
 
 

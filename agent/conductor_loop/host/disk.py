@@ -5,29 +5,48 @@ Free disk space: what there is, and the watch that pauses intake before it runs 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from conductor_loop.model import PauseReason, display_name
 from conductor_loop.runtime.service import Ticker
 
 _HYSTERESIS = 1.05  # intake goes on only with this much of the minimum free, so that it does not flutter
+_MIN_INODES = 256  # each file takes one for its status, a failed one more; the processor some
+
+
+class Space(NamedTuple):
+    """
+    What an ordinary user may still write to a file system.
+    """
+
+    bytes: int
+    inodes: int | None  #: None where they are not counted
+
+
+def free_space(path: Path) -> Space | None:
+    """
+    Return what may still be written there; None where the path cannot be asked.
+    """
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 def free_bytes(path: Path) -> int | None:
     """
     Return the bytes that an ordinary user may still write there; None where the path cannot be asked.
     """
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
+    space = free_space(path)
+    return None if space is None else space.bytes
 
 
 class DiskWatch(Ticker):
     """
-    Compares the free space of some directories with a minimum, once a second.
+    Compares the free space and the free inodes of some directories with a minimum, once a second.
 
     Args:
         paths: directories; one that is missing is somebody else's business.
@@ -46,7 +65,7 @@ class DiskWatch(Ticker):
         resume: Callable[[PauseReason], None],
         stands: Callable[[], bool],
         interval: float = 1.0,
-        free: Callable[[Path], int | None] = free_bytes,
+        free: Callable[[Path], Space | None] = free_space,
     ) -> None:
         super().__init__("disk", self.check, interval=interval)
         self._paths = paths
@@ -55,28 +74,40 @@ class DiskWatch(Ticker):
         self._resume = resume
         self._stands = stands
         self._free = free
-        self._short: tuple[Path, ...] = ()
+        self._short: tuple[tuple[Path, str], ...] = ()
 
     def check(self) -> None:
         """
         Look once.
         """
-        free = {path: size for path in self._paths if (size := self._free(path)) is not None}
-        short = tuple(path for path, size in free.items() if size < self._threshold(path))
+        shortages = {key: words for path in self._paths for key, words in self._shortages(path)}
+        short = tuple(shortages)
         if short and short != self._short:
-            self._pause(PauseReason.DISK, "; ".join(self._explain(path, free[path]) for path in short))
+            self._pause(PauseReason.DISK, "; ".join(shortages.values()))
         elif not short and self._stands():
             self._resume(PauseReason.DISK)
         self._short = short
 
-    def _threshold(self, path: Path) -> float:
-        return self._min_free * (_HYSTERESIS if path in self._short else 1)
+    def _shortages(self, path: Path) -> Iterator[tuple[tuple[Path, str], str]]:
+        """
+        Yield what a directory is short of, as a key and as words.
+        """
+        space = self._free(path)
+        if space is None:
+            return
+        needed = self._needed(self._min_free, key := (path, "bytes"))
+        if space.bytes < needed:
+            yield key, _explain(path, _mebibytes(space.bytes), _mebibytes(needed))
+        needed = self._needed(_MIN_INODES, key := (path, "inodes"))
+        if space.inodes is not None and space.inodes < needed:
+            yield key, _explain(path, f"{space.inodes} inodes", f"{needed:.0f}")
 
-    def _explain(self, path: Path, free: int) -> str:
-        return (
-            f"{display_name(str(path))} has {_mebibytes(free)} free, "
-            f"{_mebibytes(self._threshold(path))} are needed"
-        )
+    def _needed(self, minimum: int, key: tuple[Path, str]) -> float:
+        return minimum * (_HYSTERESIS if key in self._short else 1)
+
+
+def _explain(path: Path, free: str, needed: str) -> str:
+    return f"{display_name(str(path))} has {free} free, {needed} are needed"
 
 
 def _mebibytes(size: float) -> str:

@@ -4,6 +4,7 @@ The agent's own resources; the only place that knows psutil.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from conductor_loop import clock
 from conductor_loop.host.disk import free_bytes
 from conductor_loop.model import Sample
 from conductor_loop.runtime.service import Ticker
+
+log = logging.getLogger(__name__)
 
 
 class Sampler(Ticker):
@@ -39,13 +42,22 @@ class Sampler(Ticker):
         self._directory_bytes = directory_bytes
         self._deliver = deliver
         self._process = psutil.Process()
+        self._failing = False
         self._process.cpu_percent()  # the first call only sets the mark that the next one measures from
 
     def take(self) -> None:
         """
-        Take one sample and deliver it.
+        Take one sample and deliver it; one that cannot be taken is left out.
         """
-        sample = self._sample()
+        try:
+            sample = self._sample()
+        except (OSError, psutil.Error) as error:
+            log.log(
+                logging.DEBUG if self._failing else logging.WARNING, "resources cannot be sampled: %s", error
+            )
+            self._failing = True
+            return
+        self._failing = False
         for deliver in self._deliver:
             deliver(sample)
 

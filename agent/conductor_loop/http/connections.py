@@ -4,7 +4,17 @@ The cap on open connections, and who gives way at it.
 
 from __future__ import annotations
 
+import resource
+import sys
 from typing import Protocol
+
+
+def share_of_descriptors() -> int:
+    """
+    Return how many of the descriptors that this process may have are for connections: files need the others.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft // 4)
 
 
 class Closable(Protocol):
@@ -38,11 +48,20 @@ class Connections:
         """
         Take in a new connection.
         """
-        if len(self) >= self._most and self._waiting:
-            quietest = next(iter(self._waiting))
-            del self._waiting[quietest]
-            quietest.close()
+        if len(self) >= self._most:
+            self.make_room()
         self._waiting[stream] = None
+
+    def make_room(self) -> bool:
+        """
+        Close the connection that has waited longest; tell whether there was one.
+        """
+        quietest = next(iter(self._waiting), None)
+        if quietest is None:
+            return False
+        del self._waiting[quietest]
+        quietest.close()
+        return True
 
     def await_request(self, stream: Closable) -> None:
         """

@@ -46,6 +46,8 @@ class Guard:
         host = environ.get("HTTP_HOST", "")
         if not self._is_ours(host):
             return _send(_wrong_host(host), environ, start)
+        if not _is_text(environ["PATH_INFO"]):
+            return _send(error(404, "no such page: this is not UTF-8"), environ, start)
         try:
             return self._app(environ, start)
         except Exception:  # the boundary of a request: its client gets no traceback, the log does
@@ -79,6 +81,20 @@ def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
+        return False
+    return True
+
+
+def _is_text(path: str) -> bool:
+    """
+    Tell whether a path is UTF-8; of one that is not, bottle would leave bytes out and find another page.
+
+    Args:
+        path: its bytes as Latin-1, as WSGI has it.
+    """
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeDecodeError:
         return False
     return True
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from wsgiref.types import WSGIApplication
 
-from conductor_loop.http.connections import Connections
+from conductor_loop.http.connections import Connections, share_of_descriptors
 from conductor_loop.http.holder import holder
 from conductor_loop.http.wsgi import LimitedServer
 from conductor_loop.metrics.live import Live
@@ -41,6 +41,7 @@ class HttpServer(ThreadService):
         host: an IPv4 or IPv6 address, or a name; "::" takes IPv4 too.
         port: 0 for no server at all.
         live: is told whether the port could be bound.
+        max_connections: open at a time; a quarter of the descriptors that the process may have, if that is less.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class HttpServer(ThreadService):
         self._host = host
         self._port = port
         self._live = live
-        self._max_connections = max_connections
+        self._max_connections = min(max_connections, share_of_descriptors())
         self._retry_seconds = retry_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.wsgi import WSGIContainer
 
+from conductor_loop.http.acceptor import Acceptor
 from conductor_loop.http.connections import Connections
 
 log = logging.getLogger(__name__)
@@ -42,8 +44,10 @@ _BUFFER_BYTES = 256 * 1024  # of one connection's unread input; more than header
 
 class LimitedServer(HTTPServer):
     """
-    An HTTP server whose connections are counted and capped.
+    An HTTP server whose connections are counted and capped, and taken in a way that survives shortages.
     """
+
+    _acceptor: Acceptor | None = None
 
     def initialize(self, app: WSGIApplication, *, pool: Executor, connections: Connections) -> None:  # type: ignore[override] # tornado constructs by this method
         self._open = connections
@@ -56,6 +60,14 @@ class LimitedServer(HTTPServer):
             max_buffer_size=_BUFFER_BYTES,
         )
 
+    def add_socket(self, socket: socket.socket) -> None:
+        self._acceptor = Acceptor(socket, accepted=self._take, make_room=self._open.make_room)
+
+    def stop(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        super().stop()
+
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         self._open.open(stream)
         super().handle_stream(stream, address)
@@ -67,6 +79,9 @@ class LimitedServer(HTTPServer):
     def on_close(self, server_conn: object) -> None:
         self._open.close(cast(HTTP1ServerConnection, server_conn).stream)
         super().on_close(server_conn)
+
+    def _take(self, connection: socket.socket, address: Any) -> None:
+        self.handle_stream(IOStream(connection, max_buffer_size=_BUFFER_BYTES), address)
 
 
 @dataclass(frozen=True, slots=True)

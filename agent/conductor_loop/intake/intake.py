@@ -231,7 +231,7 @@ class Intake:
     def _lose(self, change: Change, what: str) -> None:
         log.warning("the handoff directory %s %s", self._path, what)
         self._leave()
-        self._live.health(COMPONENT, "unhealthy", f"the handoff directory {self._path} {what}")
+        self._live.health(COMPONENT, "degraded", f"the handoff directory {self._path} {what}")
         self._try_enter(change)
 
     def _try_enter(self, change: Change) -> None:

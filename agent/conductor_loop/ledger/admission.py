@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conductor_loop.metrics.live import Live
@@ -40,6 +40,9 @@ class Admission:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._offered: set[str] = set()
+        self._held: set[str] = (
+            set()
+        )  #: claimed, and for some reason in the handoff directory; these take no room
         self._first = 0  #: ready for their first attempt; the look-ahead bounds these alone, so that
         self._again = 0  #: files that are ready for another one cannot starve new files
         self._paused = False
@@ -74,7 +77,7 @@ class Admission:
         """
         Tell whether a file of this name was offered and is not yet out of the handoff directory.
         """
-        return name in self._offered
+        return name in self._offered or name in self._held
 
     def offer(self, arrivals: Sequence[Arrival]) -> None:
         """
@@ -120,14 +123,26 @@ class Admission:
         Say that a file in the handoff directory is claimed already, so that it is not offered again.
         """
         with self._lock:
-            self._offered.add(name)
+            self._offered.discard(name)
+            self._held.add(name)
 
-    def settled(self, names: Iterable[str]) -> None:
+    def try_hold(self, name: str) -> bool:
+        """
+        Do the same for a file that is about to get back there, unless another one of that name is in hand.
+        """
+        with self._lock:
+            if self.in_hand(name):
+                return False
+            self._held.add(name)
+            return True
+
+    def settled(self, names: Sequence[str]) -> None:
         """
         Say that offered files are out of the handoff directory, or given up.
         """
         with self._lock:
             self._offered.difference_update(names)
+            self._held.difference_update(names)
         self._wake_if_half_empty()
 
     def pause(self, paused: bool) -> None:

@@ -15,14 +15,16 @@ from conductor_loop.ledger.admission import Admission, Offer
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.entry import Entry
 from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.pauses import Pauses
 from conductor_loop.ledger.places import Places, exists
 from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
-from conductor_loop.model import Arrival, FoundBy, display_name
+from conductor_loop.model import Arrival, FoundBy, PauseReason
 from conductor_loop.store.changes import ClaimRow
 
 log = logging.getLogger(__name__)
 
+_NO_SLOT = 5.0  #: seconds that intake pauses when a slot cannot be made
 _AGAIN = 1.0  #: seconds until a claim that could not be carried out is tried again
 
 OnVanished = Callable[[Entry, Page], None]
@@ -44,6 +46,7 @@ class Claims:
         places: Places,
         admission: Admission,
         timers: Timers,
+        pauses: Pauses,
         stuck: Stuck,
         on_vanished: OnVanished,
     ) -> None:
@@ -51,6 +54,7 @@ class Claims:
         self._book = book
         self._admission = admission
         self._timers = timers
+        self._pauses = pauses
         self._stuck = stuck
         self._on_vanished = on_vanished
 
@@ -82,12 +86,34 @@ class Claims:
         """
         self._admission.push(entry.job())
 
+    def give_back(self, entry: Entry) -> None:
+        """
+        Move a file whose writer may not be done back to where that looks for it; its name stays in hand.
+
+        If another file has the name by now, the first one stays in its slot.
+        """
+        if not self._admission.try_hold(entry.name):
+            return
+        places = entry.places
+        try:
+            moves.rename_noreplace(places.work_fd, entry.relative, places.handoff_fd, entry.name)
+        except OSError:
+            self._admission.settled([entry.name])
+
+    def resume(self, entry: Entry) -> None:
+        """
+        Queue a file that was put off, from its slot or from where it was given back to.
+        """
+        if exists(entry.places.work_fd, entry.relative):
+            self.queue(entry)
+        else:
+            self.carry_out(entry)
+
     def _enter(self, arrival: Arrival, page: Page) -> Entry | None:
         try:
             slot = self.places.slots.take()
         except OSError as error:
-            log.warning("no slot for %s, left where it is: %s", display_name(arrival.name), error)
-            self.places.mend()
+            self._no_slot(error)
             self._admission.settled([arrival.name])
             return None
         number = self._book.next_number(page)
@@ -106,6 +132,12 @@ class Claims:
         self._book.count("discovered", arrival.found_by, page)
         page.changes.claims.append(_row(entry, arrival.found_by))
         return entry
+
+    def _no_slot(self, error: OSError) -> None:
+        self.places.mend()
+        if PauseReason.HANDOFF not in self._pauses:
+            self._pauses.set(PauseReason.HANDOFF, f"no slot can be made in {self.places.paths.work}: {error}")
+            self._timers.after(_NO_SLOT, lambda page: self._pauses.lift(PauseReason.HANDOFF))
 
     def _carry_out(self, entries: Sequence[Entry]) -> None:
         moved = [entry for entry in entries if self._move(entry)]

@@ -153,13 +153,15 @@ class Endings:
             entry.id,
             entry.attempts,
             verdict.kind,
-            verdict.message,
+            display_name(verdict.message),
             verdict.delay,
         )
         self.wait(entry, verdict.delay)
 
     def _unsettled(self, entry: Entry, report: Report, verdict: Unsettled, page: Page) -> None:
-        self._timers.after(verdict.delay, lambda page: page.after.append(partial(self._claims.queue, entry)))
+        if verdict.give_back:
+            page.after.append(partial(self._claims.give_back, entry))
+        self._timers.after(verdict.delay, lambda page: page.after.append(partial(self._claims.resume, entry)))
 
     def _blocked(self, entry: Entry, report: Report, verdict: Blocked, page: Page) -> None:
         self._pauses.set(verdict.reason, verdict.message)

@@ -150,12 +150,12 @@ class Filing:
         log_name = naming.error_log_name(ending.target, entry.id)
         text = status.error_log(entry.name, entry.id, ending)
         try:
-            status.write(entry.places.failed_fd, log_name, text)
+            status.write(entry.places.failed_fd, log_name, text, entry.id)
         except FileExistsError:
             # Ours from before a crash or a failed try; or somebody has taken the name since the target was chosen.
             if not status.is_error_log_of(entry.places.failed_fd, log_name, entry.id):
                 raise
-            status.replace(entry.places.failed_fd, log_name, text)
+            status.replace(entry.places.failed_fd, log_name, text, entry.id)
 
     def _rename_target(self, entry: Entry, ending: Ending, page: Page) -> None:
         """
@@ -191,11 +191,11 @@ def _write_once(fd: int, name: str, data: bytes, id: str) -> bool:
     Write a status file; tell whether the name was free or its file ours.
     """
     try:
-        status.write(fd, name, data)
+        status.write(fd, name, data, id)
     except FileExistsError:
         if status.read_id(fd, name) != id:
             return False
-        status.replace(fd, name, data)
+        status.replace(fd, name, data, id)
     return True
 
 

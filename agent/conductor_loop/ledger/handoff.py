@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conductor_loop.errors import ConductorError
-from conductor_loop.ledger.ledger import Ledger, Moved
-from conductor_loop.ledger.places import Places
+from conductor_loop.ledger.ledger import Ledger, Reopen
 from conductor_loop.model import PauseReason
 
 log = logging.getLogger(__name__)
+
+_REOPEN_SECONDS = 5.0  #: that the ledger may take; it may be waiting for the store, and is asked again then
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,23 @@ class Handoff:
 
 class HandoffKeeper:
     """
-    Opens the directories anew when the handoff directory is another one; files in hand end in the old ones.
+    Speaks for the handoff directory in use; has the ledger open another one when that is what is at the path.
 
     Args:
-        ledger: claims new files in the new places.
-        places: those in use at start.
-        owner: the line that a second agent is shown.
+        ledger: claims files, and so opens the places.
+        path: of the handoff directory.
     """
 
-    def __init__(self, *, ledger: Ledger, places: Places, owner: str) -> None:
+    def __init__(self, *, ledger: Ledger, path: Path) -> None:
         self._ledger = ledger
-        self._places = places
-        self._owner = owner
+        self._path = path
 
     def current(self) -> Handoff:
         """
         Return the directory in use.
         """
-        return Handoff(self._places.paths.handoff, self._places.handoff_fd, self._places.identity)
+        places = self._ledger.claims.places
+        return Handoff(self._path, places.handoff_fd, places.identity)
 
     def on_replaced(self, change: str) -> Handoff | None:
         """
@@ -56,11 +56,10 @@ class HandoffKeeper:
         Args:
             change: "missing", "replaced" or "back".
         """
-        path = self._places.paths.handoff
         try:
             if change == "missing":
-                raise FileNotFoundError(f"{path} is missing or cannot be read; make it, or mount it")
-            with os.scandir(path) as entries:  # it may be there and still be closed to us
+                raise FileNotFoundError(f"{self._path} is missing or cannot be read; make it, or mount it")
+            with os.scandir(self._path) as entries:  # it may be there and still be closed to us
                 next(entries, None)
             self._reopen()
         except (ConductorError, OSError) as error:
@@ -70,18 +69,10 @@ class HandoffKeeper:
         return self.current()
 
     def _reopen(self) -> None:
-        if path_identity(self._places.paths.handoff) == self._places.identity:
+        found = self._path.stat()
+        if (found.st_dev, found.st_ino) == self._ledger.claims.places.identity:
             return  # it was only unreadable, or moved away and back
-        log.warning("%s is another directory now; new files are claimed there", self._places.paths.handoff)
-        self._places = Places(
-            self._places.paths, agent=self._places.agent, owner=self._owner, predecessor=self._places
-        )
-        self._ledger.post(Moved(self._places))
-
-
-def path_identity(path: Path) -> tuple[int, int]:
-    """
-    Return device and inode of what is at `path`.
-    """
-    found = path.stat()
-    return found.st_dev, found.st_ino
+        log.warning("%s is another directory now; new files are claimed there", self._path)
+        reopen = Reopen()
+        self._ledger.post(reopen)
+        reopen.wait(_REOPEN_SECONDS)

@@ -13,12 +13,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from conductor_loop import clock
-from conductor_loop.errors import CorruptStoreError, StoreError
+from conductor_loop.errors import ConductorError, CorruptStoreError, StoreError
 from conductor_loop.ledger.admission import Admission, Offer
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.claims import Claims
@@ -51,13 +50,33 @@ _LAST_COMMIT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Reopen:
     """
-    The message that new files are claimed in other places from now on.
+    The message that there is another handoff directory: open its places, and claim new files there from now on.
     """
 
-    places: Places
+    def __init__(self) -> None:
+        self._answer: queue.SimpleQueue[ConductorError | None] = queue.SimpleQueue()
+
+    def answer(self, error: ConductorError | None) -> None:
+        """
+        Say that it is done, or why it cannot be done.
+        """
+        self._answer.put(error)
+
+    def wait(self, seconds: float) -> None:
+        """
+        Wait for the answer.
+
+        Raises:
+            ConductorError: why it cannot be done, or that there was no answer in time.
+        """
+        try:
+            error = self._answer.get(timeout=seconds)
+        except queue.Empty:
+            error = StoreError("the new handoff directory waits for the store")
+        if error is not None:
+            raise error
 
 
 class Wake:
@@ -110,13 +129,14 @@ class Ledger(ThreadService):
         self.book = book
         self.admission = Admission(look_ahead=look_ahead, live=live, post=self.post)
         self.pauses = Pauses(admission=self.admission, live=live)
-        stuck = Stuck(live=live)
+        self.stuck = stuck = Stuck(live=live, pauses=self.pauses, most=look_ahead)
         self.filing = Filing(book=book, timers=self._timers, stuck=stuck, author=author, announce=announce)
         self.claims = Claims(
             book=book,
             places=places,
             admission=self.admission,
             timers=self._timers,
+            pauses=self.pauses,
             stuck=stuck,
             on_vanished=self._vanished,
         )
@@ -137,7 +157,7 @@ class Ledger(ThreadService):
             Report: self.endings.handle,
             SetPause: self.pauses.handle,
             Synced: self._mark_filed,
-            Moved: self._move_on,
+            Reopen: self._reopen,
             Sample: lambda sample, page: page.changes.samples.append(sample),
             Wake: lambda message, page: None,
         }
@@ -159,6 +179,13 @@ class Ledger(ThreadService):
         Tell whether every claimed file is filed.
         """
         return self._mailbox.empty and not len(self.book)
+
+    def close_places(self) -> None:
+        """
+        Close the directories in use and those before them, once the ledger has ended.
+        """
+        for places in [self.claims.places, *self._old_places]:
+            places.close()
 
     def start(self, on_crash: OnCrash) -> None:
         """
@@ -259,9 +286,15 @@ class Ledger(ThreadService):
         page.after.append(lambda: self._reconciler.check([self.claims.places, *self._old_places]))
         page.after.append(self._close_old)
 
-    def _move_on(self, moved: Moved, page: Page) -> None:
+    def _reopen(self, reopen: Reopen, page: Page) -> None:
+        try:
+            successor = self.claims.places.successor()
+        except ConductorError as error:
+            reopen.answer(error)
+            return
         self._old_places.append(self.claims.places)
-        self.claims.places = moved.places
+        self.claims.places = successor
+        reopen.answer(None)
 
     def _close_old(self) -> None:
         in_use = {id(entry.places) for entry in [*self.book, *self.book.unmarked()]}
@@ -273,6 +306,8 @@ class Ledger(ThreadService):
         """
         Close the rows of everything filed, so that the next start has nothing to look for.
         """
+        if len(self.book):
+            log.info("%d claimed files stay for the next start", len(self.book))
         entries = self.book.unmarked()
         if entries and sync(entries):
             page = Page()

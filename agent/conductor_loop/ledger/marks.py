@@ -55,8 +55,9 @@ class Marks:
         """
         Forget every mark.
         """
-        os.ftruncate(self._fd, 0)
+        # In this order: on a full disk what is there can be written over, but nothing can be added.
         os.pwrite(self._fd, _EMPTY * len(self._records), 0)
+        os.ftruncate(self._fd, _SIZE * len(self._records))
 
     def running(self, worker: int, job: Job) -> None:
         """

@@ -12,9 +12,12 @@ _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def rename_noreplace(source_fd: int, source: str, target_fd: int, target: str) -> None:
+def rename_noreplace(source_fd: int, source: str, target_fd: int, target: str) -> bool:
     """
     Rename `source` below `source_fd` to `target` below `target_fd`, unless that exists.
+
+    Returns:
+        Whether it was one step; a file system without the flag takes two, a link and an unlink.
 
     Raises:
         FileExistsError: if the target exists; nothing was moved.
@@ -22,11 +25,13 @@ def rename_noreplace(source_fd: int, source: str, target_fd: int, target: str) -
     """
     number = _renameat2(source_fd, source, target_fd, target)
     if number in {errno.EINVAL, errno.ENOSYS}:
-        # A file system without the flag. link+unlink never overwrites either; in between the file has two names.
+        # Never overwrites either; in between the file has two names.
         _link_once(source_fd, source, target_fd, target)
         os.unlink(source, dir_fd=source_fd)
-    elif number:
+        return False
+    if number:
         raise OSError(number, os.strerror(number), source, None, target)
+    return True
 
 
 def _link_once(source_fd: int, source: str, target_fd: int, target: str) -> None:

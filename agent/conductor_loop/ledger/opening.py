@@ -4,7 +4,6 @@ A ledger from a store and directories: recovery planned, counters loaded.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +19,6 @@ from conductor_loop.metrics.live import Live
 from conductor_loop.model import Filed, Outcome
 from conductor_loop.store import queries
 from conductor_loop.store.database import Store
-
-log = logging.getLogger(__name__)
 
 _READ_SECONDS = 60.0  #: for the questions at start; with ten million rows they take well under one
 
@@ -88,8 +85,6 @@ def open_ledger(
     """
     by_id = {mark.id: mark for mark in left_behind}
     actions = recovery.plan(survey(places, memory.rows, by_id, store.store_id))
-    if actions:
-        log.info("recovery: %d files to see to", len(actions))
     ledger = Ledger(
         writer=store.writer,
         book=Book(store_id=store.store_id, totals=memory.totals, highest_number=memory.highest_number),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conductor_loop.errors import ConductorError, ConfigError, PermissionDeniedError
+from conductor_loop.ledger import moves
 from conductor_loop.ledger.locks import DirectoryLock
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -137,6 +138,7 @@ class Places:
         self.agent = agent
         self._owner = owner
         self.slots: Slots
+        self.links = False  #: whether a move is a link and an unlink, which a crash can come between
         self._work = contextlib.ExitStack()  # what comes with owning the work directory
         self.handoff_fd = self.work_fd = self.processed_fd = self.failed_fd = self.status_fd = -1
         try:
@@ -165,11 +167,14 @@ class Places:
         found = os.fstat(self.handoff_fd)
         return found.st_dev, found.st_ino
 
-    def relative(self, slot: int, name: str) -> str:
+    def successor(self) -> Places:
         """
-        Return where a file in `slot` is, below the work directory.
+        Open what is at the same paths now.
+
+        Raises:
+            ConfigError, OwnedError, PermissionDeniedError: as the constructor.
         """
-        return f"{self.agent}/{slot}/{name}"
+        return Places(self.paths, agent=self.agent, owner=self._owner, predecessor=self)
 
     def mend(self) -> None:
         """
@@ -216,7 +221,7 @@ class Places:
         try:
             _create(at, probe)
             for step in way[1:]:
-                _move(at, step, probe)
+                self.links = not _move(at, step, probe)
                 at = step
         except _FullError:
             return  # no room for an empty file; the agent starts and pauses until there is
@@ -276,9 +281,9 @@ def _create(place: tuple[Path, int], name: str) -> None:
         raise _explained(error, path) from error
 
 
-def _move(source: tuple[Path, int], target: tuple[Path, int], name: str) -> None:
+def _move(source: tuple[Path, int], target: tuple[Path, int], name: str) -> bool:
     try:
-        os.rename(name, name, src_dir_fd=source[1], dst_dir_fd=target[1])
+        return moves.rename_noreplace(source[1], name, target[1], name)
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise ConfigError(

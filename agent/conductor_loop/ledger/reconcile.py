@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from conductor_loop.ledger.book import Book
+from conductor_loop.ledger.locks import LOCK_NAME
 from conductor_loop.ledger.places import Places, exists
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import display_name
@@ -28,6 +29,7 @@ class Reconciler:
         self._book = book
         self._live = live
         self._before: set[str] = set()
+        self._said = False
 
     def check(self, places: Iterable[Places]) -> None:
         """
@@ -44,38 +46,54 @@ class Reconciler:
         if again:
             shown = ", ".join(display_name(name) for name in again[:_SHOWN])
             message = f"{len(again)} files in slots without a row, or rows without a file: {shown}"
+            if not self._said:
+                log.error("%s", message)
             self._live.health("state_manager", "unhealthy", message)
         else:
             self._live.health("state_manager", "healthy")
+        self._said = bool(again)
 
     def _odd(self, places: Places) -> Iterator[str]:
         found = {f"{agent}/{slot}/{name}" for agent, slot, name in files_in_slots(places.work_fd)}
+        found.update(_loose_files(places.work_fd))
         for entry in self._book:
-            if (
-                entry.places.slots is not places.slots
-            ):  # a replaced handoff directory may have left them the same
+            # Not by the places themselves: a replaced handoff directory may have left the slots the same.
+            if entry.places.slots is not places.slots:
                 continue
             if entry.relative in found:
                 found.discard(entry.relative)
             elif not exists(
                 entry.places.handoff_fd, entry.name
-            ):  # there it is while its claim is tried again
+            ):  # where it is while its claim is tried again
                 yield entry.relative
         yield from found
 
 
 def files_in_slots(work_fd: int) -> Iterator[tuple[str, int, str]]:
     """
-    Give every file in a slot as (agent, slot, name); other things under work/ are not ours.
+    Give every regular file in a slot as (agent, slot, name).
     """
     for agent in _directories(work_fd, "."):
         for slot in _directories(work_fd, agent):
             if slot.isdecimal():
-                yield from ((agent, int(slot), item.name) for item in _entries(work_fd, f"{agent}/{slot}"))
+                yield from ((agent, int(slot), name) for name in _files(work_fd, f"{agent}/{slot}"))
+
+
+def _loose_files(work_fd: int) -> Iterator[str]:
+    """
+    Give the files under work/ that are in no slot; nothing of ours ever is.
+    """
+    yield from (name for name in _files(work_fd, ".") if name != LOCK_NAME)
+    for agent in _directories(work_fd, "."):
+        yield from (f"{agent}/{name}" for name in _files(work_fd, agent))
 
 
 def _directories(work_fd: int, below: str) -> list[str]:
     return [item.name for item in _entries(work_fd, below) if item.is_dir(follow_symlinks=False)]
+
+
+def _files(work_fd: int, below: str) -> list[str]:
+    return [item.name for item in _entries(work_fd, below) if item.is_file(follow_symlinks=False)]
 
 
 def _entries(work_fd: int, below: str) -> list[os.DirEntry[str]]:

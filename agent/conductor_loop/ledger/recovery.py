@@ -116,21 +116,24 @@ def plan(facts: Facts) -> list[Action]:
     """
     Return what recovery does, files in the order of their claims first, then those without a row.
     """
-    actions: list[Action] = [_decide(found) for found in facts.rows]
+    actions: list[Action] = [
+        _open(found, links=facts.links) if found.row.outcome is None else _ended(found)
+        for found in facts.rows
+    ]
     actions.extend(Adopt(stray) for stray in facts.strays)
     return actions
 
 
-def _decide(found: Found) -> Action:
-    return _open(found) if found.row.outcome is None else _ended(found)
-
-
-def _open(found: Found) -> Action:
+def _open(found: Found, *, links: bool) -> Action:
     row = found.row
     if found.in_slot is not None:
         # The mark tells what the count was before that run, so that a recovery cut short does not count it twice.
         count = row.interruptions if found.mark is None else found.mark.interruptions + 1
-        return Poison(row, count) if count >= INTERRUPTIONS else Resume(row, count, _half_claimed(found))
+        return (
+            Poison(row, count)
+            if count >= INTERRUPTIONS
+            else Resume(row, count, links and _half_claimed(found))
+        )
     if found.in_handoff is not None and found.in_handoff.same_file(row.identity):
         return Claim(row)
     return Vanish(row)  # and another file under its name in the handoff directory is a new one
@@ -140,6 +143,7 @@ def _ended(found: Found) -> Action:
     row = found.row
     if found.in_slot is not None:
         return File(row)
+    # By the inode alone: a consumer may have changed the content already, and it is its file by now.
     if found.in_target is not None and found.in_target.ino == row.identity.ino:
         return Close(row, rewrite_status=not found.status_ours)
     # With the ctime as well: power loss takes that back with the moves, somebody who puts the file back sets it.

@@ -22,6 +22,8 @@ from conductor_loop.store.queries import FileRow
 
 log = logging.getLogger(__name__)
 
+_SAID = 20  #: files that recovery says in the log what it does with
+
 
 class Restorer:
     """
@@ -66,8 +68,11 @@ class Restorer:
         # Slots first: a new claim made below must not get one that is in use.
         for action in self._actions:
             _hold(ledger, action)
-        for action in self._actions:
+        for action in self._actions[:_SAID]:
             log.info("recovery: %s", action.describe())
+        if len(self._actions) > _SAID:
+            log.info("recovery: and so on, %d files in all", len(self._actions))
+        for action in self._actions:
             self._steps[type(action)](ledger, action, page)
         page.after.append(self._done)
 

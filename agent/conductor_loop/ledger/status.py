@@ -16,7 +16,7 @@ from conductor_loop.model import Outcome, display_name
 
 _ID_LINE = "Id:        "  #: of an error log, before the id
 _LONGEST = 1 << 20  #: bytes that are looked at for an id
-TEMPORARY = ".conductor-temporary"  #: one name, for one thread writes
+TEMPORARY = ".conductor-"  #: begins the names of files that are being written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def error_log(name: str, id: str, ending: Ending) -> bytes:
         f"{_ID_LINE}{id}\n"
         f"Failed at: {clock.rfc3339(ending.finished_at)}\n"
         f"Kind:      {ending.kind}\n"
-        f"Error:     {ending.message}\n"
+        f"Error:     {display_name(ending.message)}\n"
         f"Exit code: {exit_code}\n"
         f"Attempts:  {ending.attempts}\n"
         "\nOutput:\n"
@@ -72,28 +72,27 @@ def error_log(name: str, id: str, ending: Ending) -> bytes:
     return head.encode() + (ending.output or b"(none)\n")
 
 
-def write(dir_fd: int, name: str, data: bytes) -> None:
+def write(dir_fd: int, name: str, data: bytes, id: str) -> None:
     """
-    Write a file under `name` at once and whole.
+    Write a file about the file `id` under `name` at once and whole.
 
     Raises:
         FileExistsError: if the name is taken; nothing was changed.
         OSError: if it could not be written.
     """
-    _write_temporary(dir_fd, data)
+    temporary = _write_temporary(dir_fd, data, id)
     try:
-        moves.rename_noreplace(dir_fd, TEMPORARY, dir_fd, name)
+        moves.rename_noreplace(dir_fd, temporary, dir_fd, name)
     except FileExistsError:
-        os.unlink(TEMPORARY, dir_fd=dir_fd)
+        os.unlink(temporary, dir_fd=dir_fd)
         raise
 
 
-def replace(dir_fd: int, name: str, data: bytes) -> None:
+def replace(dir_fd: int, name: str, data: bytes, id: str) -> None:
     """
     Write a file under `name` at once and whole, in place of a broken one of ours.
     """
-    _write_temporary(dir_fd, data)
-    os.replace(TEMPORARY, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    os.replace(_write_temporary(dir_fd, data, id), name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
 def read_id(dir_fd: int, name: str) -> str | None:
@@ -112,7 +111,7 @@ def is_error_log_of(dir_fd: int, name: str, id: str) -> bool:
     """
     Tell whether a file is the error log of the file with this id.
     """
-    return f"\n{_ID_LINE}{id}\n".encode() in _read(dir_fd, name)
+    return _read(dir_fd, name).split(b"\n", 2)[1:2] == [f"{_ID_LINE}{id}".encode()]
 
 
 def _read(dir_fd: int, name: str) -> bytes:
@@ -131,21 +130,24 @@ def _read(dir_fd: int, name: str) -> bytes:
         os.close(fd)
 
 
-def _write_temporary(dir_fd: int, data: bytes) -> None:
-    fd = _create_temporary(dir_fd)
+def _write_temporary(dir_fd: int, data: bytes, id: str) -> str:
+    # A name that no other agent uses; one that a crash left over is written again by the recovery of its file.
+    name = f"{TEMPORARY}{id}"
+    fd = _create(dir_fd, name)
     try:
         written = os.write(fd, data)
         while written < len(data):
             written += os.write(fd, data[written:])
     finally:
         os.close(fd)
+    return name
 
 
-def _create_temporary(dir_fd: int) -> int:
+def _create(dir_fd: int, name: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        return os.open(TEMPORARY, flags, 0o640, dir_fd=dir_fd)
+        return os.open(name, flags, 0o640, dir_fd=dir_fd)
     except FileExistsError:
         # A crash left it over. Or it is somebody's FIFO or link, which we must not wait on or write to.
-        os.unlink(TEMPORARY, dir_fd=dir_fd)
-        return os.open(TEMPORARY, flags, 0o640, dir_fd=dir_fd)
+        os.unlink(name, dir_fd=dir_fd)
+        return os.open(name, flags, 0o640, dir_fd=dir_fd)

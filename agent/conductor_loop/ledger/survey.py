@@ -54,6 +54,7 @@ class Facts:
 
     rows: Sequence[Found]
     strays: Sequence[Stray]
+    links: bool = False  #: moves are a link and an unlink here, so that a claim can be found half done
 
 
 def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], store_id: str) -> Facts:
@@ -73,7 +74,7 @@ def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], s
         for place in sorted(files_in_slots(places.work_fd))
         if place not in owned and (identity := _identity(places.work_fd, "{}/{}/{}".format(*place)))
     ]
-    return Facts(found, strays)
+    return Facts(found, strays, links=places.links)
 
 
 def _in_slots(places: Places, rows: Sequence[FileRow]) -> dict[int, Identity]:

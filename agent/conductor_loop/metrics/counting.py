@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
+from conductor_loop import clock
 from conductor_loop.metrics import buckets
 from conductor_loop.model import Finished, Outcome
 
@@ -71,4 +72,4 @@ def bucket_key(histogram: str, index: int) -> Key:
 
 def _micros(seconds: float) -> int:
     # A wait is a difference of wall clock moments: it can come out negative when the clock steps back.
-    return max(0, round(seconds * 1_000_000))
+    return max(0, round(seconds * clock.SECOND))

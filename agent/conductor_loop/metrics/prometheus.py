@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from conductor_loop import clock
 from conductor_loop.metrics import counting, outcomes, verdict
 from conductor_loop.metrics.buckets import BOUNDS
 from conductor_loop.metrics.snapshot import COMPONENTS, Snapshot, State
@@ -112,7 +113,7 @@ def _histogram(snapshot: Snapshot, what: str, text: str) -> Metric:
     for place, bound in enumerate(BOUNDS):
         reached += snapshot.total(*counting.bucket_key(what, place))
         buckets.append((floatToGoString(bound), reached))  # type: ignore[no-untyped-call]
-    total = snapshot.total(f"{what}_us") / 1_000_000
+    total = snapshot.total(f"{what}_us") / clock.SECOND
     return HistogramMetricFamily(f"{PREFIX}{what}_duration_seconds", text, buckets, total)
 
 
@@ -183,7 +184,7 @@ def _history(snapshot: Snapshot) -> Metric:
 
 
 def _seconds(moment_us: int | None) -> float | None:
-    return None if moment_us is None else moment_us / 1_000_000
+    return None if moment_us is None else moment_us / clock.SECOND
 
 
 # The order is that of the pages; names and meanings are a contract.

@@ -8,6 +8,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conductor_loop import clock
 from conductor_loop.metrics import counting
 from conductor_loop.model import Kind, Outcome, PauseReason, Sample
 
@@ -168,7 +169,7 @@ class Snapshot:
 
     @property
     def processing_duration_total_seconds(self) -> float:
-        return self.totals.get(counting.DURATION, 0) / 1_000_000
+        return self.totals.get(counting.DURATION, 0) / clock.SECOND
 
     @property
     def worker_utilization(self) -> float:

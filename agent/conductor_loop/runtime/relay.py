@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.runtime.mailbox import Mailbox
 from conductor_loop.runtime.service import ThreadService
 
@@ -15,6 +16,7 @@ T = TypeVar("T")
 
 _MOST = 10_000  #: messages kept for a slow taker; what comes beyond them is dropped
 _IDLE_SECONDS = 60.0
+_END_SECONDS = 1.0
 
 
 class Relay(ThreadService, Generic[T]):
@@ -33,6 +35,13 @@ class Relay(ThreadService, Generic[T]):
         """
         if self._mailbox.size < _MOST:
             self._mailbox.put(message)
+
+    def join(self, deadline: Deadline) -> bool:
+        """
+        Wait a moment for what is under way; a taker that does not take must not hold up anybody's end.
+        """
+        super().join(Deadline(min(deadline.at, Deadline.after(_END_SECONDS).at)))
+        return True
 
     def _loop(self, stop: threading.Event) -> None:
         while not (stop.is_set() and self._mailbox.empty):

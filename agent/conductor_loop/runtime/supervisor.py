@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Reason = str | ServiceCrashError
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  #: the last one when the terminal is closed
+
 
 class Supervisor:
     """
@@ -49,6 +51,7 @@ class Supervisor:
         self._on_start = on_start
         self._on_stop = on_stop
         self._force = force
+        self._on_signal: Callable[[signal.Signals], None] = _raise_forced
         self._started: list[Service] = []
         # SimpleQueue.put is safe inside a signal handler; Event.set is not (it can meet its own lock).
         self._mailbox: queue.SimpleQueue[Reason] = queue.SimpleQueue()
@@ -61,16 +64,20 @@ class Supervisor:
 
     def start(self) -> None:
         """
-        Start all services; if one fails, those before it are stopped and its exception is raised.
+        Start all services; if one fails, those started are stopped and its exception is raised.
         """
         try:
             for service in self._services:
+                self._started.append(
+                    service
+                )  # before, so that one whose start is cut short is stopped as well
                 service.start(self._on_crash)
-                self._started.append(service)
+            self._on_start()
+        except _StoppedError:
+            raise  # `run` stops them, and a second signal meets that
         except BaseException:
             self._end()
             raise
-        self._on_start()
 
     def wait(self) -> Reason:
         """
@@ -85,6 +92,8 @@ class Supervisor:
                 self._beat()
             except ServiceCrashError as crash:
                 return crash
+            except Exception as error:  # noqa: BLE001 - whatever it is, services must be stopped
+                self._on_crash("main loop", error)
 
     def stop(self) -> None:
         """
@@ -100,20 +109,35 @@ class Supervisor:
 
     def run(self) -> None:
         """
-        Start, wait for SIGTERM or SIGINT or a crash, stop.
+        Start, wait for SIGTERM, SIGINT, SIGHUP or a crash, stop. A signal while starting stops as well.
 
         Raises:
             ForcedStopError: a second signal came; nothing was waited for any more.
             ServiceCrashError: with the service's exception as its cause.
             StopTimeoutError: naming those that were late.
         """
-        with _handling(lambda number: self._mailbox.put(number.name)):
+        with self._handling_signals():
+            try:
+                reason = self._start_and_wait()
+            except ForcedStopError:
+                self._force()
+                raise
+            self._stop_because(reason)
+
+    def _start_and_wait(self) -> Reason:
+        self._on_signal = self._raise_stopped
+        try:
             self.start()
-            reason = self.wait()
+            self._on_signal = self._post_signal
+            return self.wait()
+        except _StoppedError as stopped:
+            return str(stopped)
+
+    def _stop_because(self, reason: Reason) -> None:
+        self._on_signal = _raise_forced
         log.info("stopping: %s", reason)
         try:
-            with _handling(_raise_forced):
-                self.stop()
+            self.stop()
             self._raise_late_crash()
         except ForcedStopError:
             self._force()
@@ -121,6 +145,13 @@ class Supervisor:
         finally:
             if isinstance(reason, ServiceCrashError):
                 raise reason
+
+    def _raise_stopped(self, number: signal.Signals) -> None:
+        self._on_signal = _raise_forced
+        raise _StoppedError(number.name)
+
+    def _post_signal(self, number: signal.Signals) -> None:
+        self._mailbox.put(number.name)
 
     def _raise_late_crash(self) -> None:
         """
@@ -130,6 +161,18 @@ class Supervisor:
             reason = self._mailbox.get()
             if isinstance(reason, ServiceCrashError):
                 raise reason
+
+    @contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        def handler(number: int, frame: FrameType | None) -> None:
+            self._on_signal(signal.Signals(number))
+
+        before = {number: signal.signal(number, handler) for number in _ENDING}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         crash = ServiceCrashError(f"{name} crashed: {error!r}")
@@ -147,19 +190,12 @@ class Supervisor:
         return late
 
 
+class _StoppedError(Exception):
+    """
+    A signal came before everything was started.
+    """
+
+
 def _raise_forced(number: signal.Signals) -> None:
     # The main thread is in a join, so this ends the waiting and nothing else.
     raise ForcedStopError(f"second signal ({number.name}): stopped at once", exit_code=128 + number)
-
-
-@contextmanager
-def _handling(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
-    def handler(number: int, frame: FrameType | None) -> None:
-        handle(signal.Signals(number))
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -142,7 +142,7 @@ class Attempter:
         if problem.kind in _MAY_BE_UNFINISHED:
             delay = self._reject_after - _unchanged_seconds(job, content)
             if delay > 0:
-                return Unsettled(delay)
+                return Unsettled(delay, give_back=True)
         return Rejected(problem.kind, problem.message)
 
     def _process(self, job: Job, content: _Content, checked: Checked, progress: Progress) -> Result:

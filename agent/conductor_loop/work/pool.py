@@ -73,6 +73,13 @@ class Late:
     seconds: float  #: past the deadline
     timeout: float
 
+    @property
+    def lost(self) -> bool:
+        """
+        Tell whether it is past twice its timeout, and so given up.
+        """
+        return self.seconds > (_TOO_LATE - 1) * self.timeout
+
 
 class WorkerPool:
     """
@@ -122,19 +129,13 @@ class WorkerPool:
             thread.request_stop()
         self._ready.close()
 
-    def abort_now(self) -> None:
-        """
-        End all running commands; returns at once.
-        """
-        self._abort.set()
-
     def join(self, deadline: Deadline) -> bool:
         """
         Wait for running work; end commands early enough before `deadline` for their files to be reported.
         """
         self._join(Deadline(min(deadline.at - self._end_seconds, Deadline.after(self._grace).at)))
         self._abort.set()
-        ended = self._join(deadline)
+        ended = self._join(Deadline(min(deadline.at, Deadline.after(self._end_seconds).at)))
         if ended:
             self._abort.close()
         return ended
@@ -153,14 +154,19 @@ class WorkerPool:
             ServiceCrashError: naming the file.
         """
         for late in self.late():
-            if late.seconds > (_TOO_LATE - 1) * late.timeout:
+            if late.lost:
                 raise ServiceCrashError(
                     f"{late.worker}: the handler has had {late.file_id} for {late.timeout + late.seconds:.0f}s,"
                     f" its timeout is {late.timeout:g}s"
                 )
 
     def _join(self, deadline: Deadline) -> bool:
-        return all(thread.join(deadline) for thread in self._threads)
+        # Every one of them, for each that ends in time reports its file; but not one that nothing will end.
+        ended = [
+            thread.join(Deadline.after(0) if worker.lost else deadline)
+            for worker, thread in zip(self._workers, self._threads, strict=True)
+        ]
+        return all(ended)
 
 
 class _Current(NamedTuple):
@@ -206,6 +212,11 @@ class _Worker:
             return None
         seconds = time.monotonic() - current.deadline
         return Late(self.name, current.file_id, seconds, current.late_after) if seconds > 0 else None
+
+    @property
+    def lost(self) -> bool:
+        late = self.late()
+        return late is not None and late.lost
 
     def _do(self, job: Job) -> None:
         self._live.worker_busy(1)

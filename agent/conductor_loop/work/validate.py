@@ -98,6 +98,12 @@ class _Schema:
         self._validator = _compile(path, text)
 
     def problem(self, document: Any, size: int) -> Problem | None:
+        try:
+            return self._find_problem(document, size)
+        except ValueError as error:  # the library's own limit of nesting
+            return Problem(Kind.TOO_DEEP, f"nested more deeply than the schema can be applied to: {error}")
+
+    def _find_problem(self, document: Any, size: int) -> Problem | None:
         if self._validator.is_valid(document):
             return None
         if size > _SMALL_BYTES:
