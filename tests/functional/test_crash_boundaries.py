@@ -114,7 +114,10 @@ def subject(tmp_path: Path) -> Iterator[Agent]:
     "step", [*REPRESENTATIVE, *(pytest.param(s, marks=pytest.mark.slow) for s in THOROUGH)]
 )
 def test_killed_at_a_step_every_file_still_ends_once(subject: Agent, step: str) -> None:
-    """One start after the kill brings every file to its one end, and what was reported durably is not run again."""
+    """
+    One start after the kill brings every file to its one end with its status file (defects 18 and 20), and what was
+    reported durably is not run again (defect 19).
+    """
     _drop_all(subject)
     assert _run_until(subject, step) == KILLED
     death = _look(subject)

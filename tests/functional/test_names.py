@@ -83,7 +83,7 @@ def test_every_name_is_filed_and_again_when_it_comes_again(tmp_path: Path, conte
 
 def test_what_is_no_regular_file_is_left_alone_and_counted(tmp_path: Path) -> None:
     """
-    Symlinks, FIFOs, sockets and directories hold up nobody, and links are not followed.
+    Symlinks, FIFOs, sockets and directories hold up nobody, and links are not followed (defect 24).
     """
     with agent(tmp_path) as one:
         outside = tmp_path / "outside.json"
@@ -194,8 +194,9 @@ def test_what_lies_where_status_files_are_prepared_is_no_trap(tmp_path: Path, ki
     with agent(tmp_path) as one:
         one.start()
         one.drop("intent-a.json")
-        (first,) = one.filed(1)
+        one.filed(1)
         one.stop()
+        (first,) = one.rows()
         store_id = json.loads((one.status / first["status_name"]).read_text())["id"].partition("-")[0]
         _set_trap(one.status / f".conductor-{store_id}-2", kind, precious)
         one.start()

@@ -76,7 +76,7 @@ def test_counters_go_on_over_a_restart(tmp_path: Path) -> None:
 
 def test_once_exits_with_0_if_all_were_processed_and_1_if_not(tmp_path: Path) -> None:
     """
-    And with 0 if there was nothing; what an earlier run did does not matter.
+    And with 0 if there was nothing; what an earlier run did does not matter (defect 6).
     """
     with agent(tmp_path, _settings()) as one:
         assert one.once() == 0

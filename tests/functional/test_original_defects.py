@@ -10,7 +10,6 @@ comes with a later version.
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,14 @@ from waiting import wait_until
 
 #: does what the file's name asks for
 BY_NAME = 'case "$1" in *fails*) echo "no such cell"; exit 1 ;; *hangs*) exec sleep 60 ;; esac'
+#: a handler that takes its time for some files
+TIMED = """
+import threading
+
+def handle(file):
+    if "slow" in file.name:
+        threading.Event().wait(0.03)
+"""
 WATCHES = pytest.mark.parametrize("watch", ["inotify", "poll"])
 
 
@@ -32,7 +39,8 @@ def test_failing_files_stop_neither_metrics_nor_workers_after_many_samples(tmp_p
     """
     More failing, rejected and timed-out files than workers, once the sampler has ticked for a while: numbers are
     asked for all the time and answered, and good files that come later are processed (defects 1, 2 and 3 of the
-    program this one replaces: its first tick deadlocked the metrics, and then each bad file a worker).
+    program this one replaces: its first tick deadlocked the metrics, and then each bad file a worker). Idle again, it
+    stops at once (defect 21: that took it ten seconds and more).
     """
     bad = [f"intent-{kind}-{number}.json" for kind in ("fails", "hangs", "rejected") for number in range(3)]
     good = [f"intent-good-{number}.json" for number in range(20)]
@@ -47,7 +55,7 @@ def test_failing_files_stop_neither_metrics_nor_workers_after_many_samples(tmp_p
         wait_until(lambda: _metrics(one)["performance"]["files_processed_total"] == len(good))
         _pass_samples(one, 1)
         metrics, page = _metrics(one), one.get("/metrics/prometheus")[1]
-        assert one.stop() == 0
+        assert one.stop(timeout=5) == 0
 
         rows = assert_conserved(tmp_path, [*bad, *good])
     kinds = Counter(row["kind"] for row in rows)
@@ -129,23 +137,6 @@ def test_a_file_dropped_again_after_its_end_is_processed_again(tmp_path: Path, w
     }
 
 
-@pytest.mark.slow
-def test_an_idle_agent_stops_at_once_after_any_time(tmp_path: Path) -> None:
-    """
-    Exit code 0 within 5 seconds, many ticks of every service later (defect 21 of the program this one replaces).
-    """
-    with agent(tmp_path, {"history": {"sample_interval": "1s"}}) as one:
-        one.start()
-        one.drop("intent-a.json")
-        one.filed(1)
-        _pass_samples(one, 4)
-        began = time.monotonic()
-        assert one.stop() == 0
-
-        assert time.monotonic() - began < 5
-        assert_conserved(tmp_path, ["intent-a.json"])
-
-
 def test_a_stop_says_what_stays_for_the_next_start(tmp_path: Path) -> None:
     """
     Claimed files that have not run are counted in the log instead of passed over (defect 21 of the program this one
@@ -192,11 +183,11 @@ def test_every_section_of_metrics_and_health_says_something(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_percentiles_are_of_the_last_thousand_however_many_there_were(tmp_path: Path) -> None:
     """
-    The samples that a scrape sorts are bounded, and of a restart they are read again from the newest rows (defect 26
-    of the program this one replaces).
+    The samples that a scrape sorts are bounded: a sixth of all was slow, but so long ago that no percentile shows it.
+    After a restart they are read again from the newest rows (defect 26 of the program this one replaces).
     """
-    (tmp_path / "timed.py").write_text("def handle(file):\n    pass\n")
-    names = [f"intent-{number}.json" for number in range(1_200)]
+    (tmp_path / "timed.py").write_text(TIMED)
+    names = [f"intent-{'a-slow' if number < 200 else 'b-fast'}-{number}.json" for number in range(1200)]
     settings: dict[str, dict[str, object]] = {"processor": {"kind": "python", "handler": "timed:handle"}}
     with agent(tmp_path, settings) as one, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
@@ -214,6 +205,7 @@ def test_percentiles_are_of_the_last_thousand_however_many_there_were(tmp_path: 
         assert_conserved(tmp_path, names)
     newest = sorted(row["duration_us"] / 1e6 for row in durations)
     expected = {"50": newest[499], "95": newest[949], "99": newest[989]}
+    assert expected["95"] < 0.03
     assert before["latency_percentiles"] == pytest.approx(expected, abs=1e-6)
     assert after["latency_percentiles"] == pytest.approx(expected, abs=1e-6)
 

@@ -25,7 +25,8 @@ while :; do sleep 61.2345; done
 
 def test_nothing_survives_a_timeout(tmp_path: Path) -> None:
     """
-    Neither the command nor its child nor a grandchild in another session, and timeouts count per attempt.
+    Neither the command nor its child nor a grandchild in another session, and timeouts count per attempt (defects 3
+    and 22).
     """
     settings = {
         "processor": {"command": _script(tmp_path, STUBBORN), "timeout": "300ms", "kill_grace": "100ms"},
@@ -77,7 +78,7 @@ def test_300_megabytes_of_output_do_not_grow_the_agent(tmp_path: Path) -> None:
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_delay_the_outcome(tmp_path: Path) -> None:
     """
-    A command that ends well and leaves something running has ended well.
+    A command that ends well and leaves something running has ended well (defect 22).
     """
     pid = tmp_path / "pid"
     script = f'#!/bin/sh\necho started\nsleep 62 &\necho $! > "{pid}"\n'

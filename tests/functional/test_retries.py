@@ -25,7 +25,7 @@ _TURNS_MEANWHILE = """
 
 def test_only_the_listed_exit_codes_are_repeated(tmp_path: Path) -> None:
     """
-    75 comes again until attempts are used up, others fail at once; every repetition is counted.
+    75 comes again until attempts are used up, others fail at once; every repetition is counted (defect 15).
     """
     with agent(tmp_path, _settings(tmp_path, max_attempts=3)) as one:
         one.start()
@@ -79,8 +79,8 @@ def test_too_many_waiting_files_pause_intake_until_there_are_fewer(tmp_path: Pat
         for name in names:
             one.drop(name, _failing(75))
         wait_until(lambda: "retries" in one.get("/health")[1]["details"]["paused"])
-        # What was claimed when the pause came still joins those that wait.
-        assert len(one.rows()) <= 10 + 1 + 4 + 4
+        # Beside those that wait: what runs, and what is queued for its first attempt and for another one.
+        assert len(one.rows()) <= 10 + 1 + 4 + 4 + 4
         (tmp_path / "go").touch()
         one.filed(len(names))
         wait_until(lambda: one.get("/health")[1]["details"]["paused"] == {})

@@ -26,7 +26,7 @@ SLOW = {"agent": {"settle": "200ms", "reject_after": "1s", "scan_interval": "200
 @pytest.mark.slow
 def test_a_writer_that_pauses_longer_than_settle_is_waited_for(tmp_path: Path) -> None:
     """
-    As long as it has the file open, the file stays where it is; it is run once, whole.
+    As long as it has the file open, the file stays where it is; it is run once, whole (defect 17).
     """
     with agent(tmp_path, SLOW) as one:
         one.start()
@@ -131,7 +131,7 @@ def test_a_file_dropped_right_after_one_was_taken_is_not_held_back(tmp_path: Pat
 
 def test_the_same_name_again_while_it_runs_and_after_is_another_file(tmp_path: Path) -> None:
     """
-    Neither the new content nor the old one is lost, and each is run on its own.
+    Neither the new content nor the old one is lost, and each is run on its own (defect 16).
     """
     contents = [INTENT.replace(b"3", str(number).encode()) for number in (1, 2, 3)]
     with agent(tmp_path, _held(tmp_path)) as one:

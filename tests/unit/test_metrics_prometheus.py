@@ -152,7 +152,7 @@ def test_buckets_are_cumulative():
 
 def test_labels_are_bounded():
     """
-    Whatever kinds a store holds, there is one series for all that are not known.
+    Whatever kinds a store holds, there is one series for all that are not known (defect 26).
     """
     totals = {("outcomes", f"failed/kind{number}"): 1 for number in range(1000)}
     live = Live(max_workers=1, command_name="x", totals=totals)

@@ -154,7 +154,7 @@ def test_any_other_exit_code_is_a_failure_with_the_last_words(
     abort: Abort, script: str, message: str
 ) -> None:
     """
-    The codes by which shells speak of signals included.
+    The codes by which shells speak of signals included (defect 7).
     """
     result = run(["/bin/sh", "-c", script], abort)
 
@@ -166,7 +166,7 @@ def test_any_other_exit_code_is_a_failure_with_the_last_words(
 )
 def test_death_by_signal_is_a_failure_with_its_name(abort: Abort, number: int, name: str) -> None:
     """
-    A crash or the kernel's killer is no success.
+    A crash or the kernel's killer is no success (defect 7).
     """
     result = run(["sh", "-c", f"kill -{int(number)} $$"], abort)
 

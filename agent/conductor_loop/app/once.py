@@ -18,7 +18,7 @@ from conductor_loop.runtime.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.05
-_PATIENCE = 30.0  #: seconds that a disk, the store or a directory may need to come back
+_PATIENCE = 10.0  #: seconds that a disk, the store or a directory may need to come back
 
 
 class Once(ThreadService):
