@@ -67,6 +67,27 @@ def test_a_slow_writer_of_another_user_gets_until_reject_after(tmp_path: Path) -
     assert rows[0]["sha256"] == hashlib.sha256(INTENT).hexdigest()
 
 
+def test_a_writer_that_closes_and_comes_back_by_name_finds_its_file(tmp_path: Path) -> None:
+    """
+    Half a document waits in the handoff directory until `reject_after`, so that the other half makes it whole.
+    """
+    settings = {"agent": {**SLOW["agent"], "reject_after": "3s"}}
+    with agent(tmp_path, settings) as one:
+        one.start()
+        path = one.handoff / "intent-slow.json"
+        path.write_bytes(INTENT[:20])
+        wait_until(one.rows)  # taken, found cut off, and given back
+        wait_until(path.exists)
+        with path.open("ab") as file:
+            file.write(INTENT[20:])
+        one.filed(1)
+        one.stop()
+
+        rows = assert_conserved(tmp_path, ["intent-slow.json"])
+    assert rows[0]["outcome"] == "processed"
+    assert rows[0]["sha256"] == hashlib.sha256(INTENT).hexdigest()
+
+
 def test_writers_racing_the_lease_neither_kill_the_agent_nor_are_harmed(tmp_path: Path) -> None:
     """
     A lease holder is sent a signal when a writer comes; files opened again and again are filed all the same.

@@ -288,3 +288,17 @@ def test_any_bytes_are_accepted_or_have_a_problem(data: bytes) -> None:
     Nothing is raised.
     """
     assert INTENT.check(data).problem is not None
+
+
+def test_a_document_deeper_than_the_schema_can_be_applied_to_is_too_deep() -> None:
+    """
+    The library has a limit of its own, and refuses with an exception.
+    """
+    validator = Validator(schema="intent", max_bytes=1 << 20, max_depth=500)
+
+    problem = validator.check(b"[" * 400 + b"]" * 400).problem
+    assert problem is not None
+    assert problem.kind is Kind.TOO_DEEP
+    nested = validator.check(b'{"zzz": ' * 450 + b"1" + b"}" * 450).problem
+    assert nested is not None
+    assert nested.kind is Kind.TOO_DEEP
