@@ -109,7 +109,7 @@ def test_a_full_state_disk_loses_no_outcome(tmp_path: Path) -> None:
             one.drop(name)
         wait_until(lambda: "store" in _paused(one))
         assert "disk full" in _paused_message(one.get("/health")[1], "store")
-        assert one.get("/health")[0] == 503
+        assert one.get("/health")[1]["components"]["store"] == "degraded"
         before = _processed(one)
         filler.unlink()
         one.filed(len(FILES))

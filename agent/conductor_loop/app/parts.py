@@ -4,7 +4,8 @@ What single parts take out of the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from conductor_loop import __version__
 from conductor_loop.config import Config, environ
@@ -13,31 +14,22 @@ from conductor_loop.ledger.places import Paths
 from conductor_loop.ledger.status import Author
 from conductor_loop.work.attempt import Attempter
 from conductor_loop.work.process import Abort
+from conductor_loop.work.processor import Processor
 from conductor_loop.work.processors import make_processor
 from conductor_loop.work.retry import RetryPolicy
 from conductor_loop.work.validate import Validator
 
 
 def make_attempter(config: Config, abort: Abort) -> Attempter:
-    processor = config.processor
+    """
+    Return what makes attempts.
+
+    Raises:
+        ConfigError: if the schema or the handler cannot be used.
+    """
     return Attempter(
-        validator=Validator(
-            schema=config.validation.schema,
-            max_bytes=config.validation.max_bytes,
-            max_depth=config.validation.max_depth,
-        ),
-        processor=make_processor(
-            kind=processor.kind,
-            command=processor.command,
-            structured=processor.mode == "structured",
-            handler=processor.handler,
-            out_dir=str(processor.out_dir),
-            timeout=processor.timeout,
-            kill_grace=processor.kill_grace,
-            output_limit=processor.output_limit,
-            environ=without_settings(environ()),
-            abort=abort,
-        ),
+        validator=_validator(config),
+        processor=_processor(config, abort),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,
             give_up_after=config.retry.give_up_after,
@@ -46,8 +38,48 @@ def make_attempter(config: Config, abort: Abort) -> Attempter:
             retry_exit_codes=frozenset(config.retry.retry_exit_codes),
         ),
         reject_after=config.agent.reject_after,
-        out_dir=str(processor.out_dir),
+        out_dir=str(config.processor.out_dir),
         min_free_bytes=config.agent.min_free,
+    )
+
+
+def prove(config: Config) -> list[str]:
+    """
+    Return what is wrong with what the configuration names: the schema, the handler. Touches neither network nor store.
+    """
+    abort = Abort()
+    problems: list[str] = []
+    makers: tuple[Callable[[Config], object], ...] = (_validator, partial(_processor, abort=abort))
+    for make in makers:
+        try:
+            make(config)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    abort.close()
+    return problems
+
+
+def _validator(config: Config) -> Validator:
+    return Validator(
+        schema=config.validation.schema,
+        max_bytes=config.validation.max_bytes,
+        max_depth=config.validation.max_depth,
+    )
+
+
+def _processor(config: Config, abort: Abort) -> Processor:
+    processor = config.processor
+    return make_processor(
+        kind=processor.kind,
+        command=processor.command,
+        structured=processor.mode == "structured",
+        handler=processor.handler,
+        out_dir=str(processor.out_dir),
+        timeout=processor.timeout,
+        kill_grace=processor.kill_grace,
+        output_limit=processor.output_limit,
+        environ=without_settings(environ()),
+        abort=abort,
     )
 
 
@@ -67,21 +99,6 @@ def paths_of(config: Config) -> Paths:
         failed=agent.failed_dir,
         status=agent.status_dir,
     )
-
-
-def prove(config: Config) -> list[str]:
-    """
-    Return what is wrong with what the configuration names: the schema, the handler. Touches neither network nor store.
-    """
-    problems: list[str] = []
-    abort = Abort()
-    try:
-        make_attempter(config, abort)
-    except ConfigError as error:
-        problems.extend(error.problems)
-    finally:
-        abort.close()
-    return problems
 
 
 def own_folders(config: Config) -> list[str]:
