@@ -1,6 +1,6 @@
 """
-The agent in a busy interpreter: `burning_agent.py THREADS SIGN ARGUMENT...` runs it with the ARGUMENTs while so many
-threads burn CPU, until the file SIGN is gone.
+The agent in a busy interpreter: `burning_agent.py THREADS SIGN ARGUMENT...` runs it with the ARGUMENTs; so many threads
+burn CPU from when the file SIGN is there until it is gone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ def burn() -> None:
         count += 1
 
 
-def stop_without(sign: str) -> None:
+def burn_while(sign: str, count: int) -> None:
     """
-    End the burning once the sign is gone.
+    Burn while the sign is there.
     """
     global burning  # noqa: PLW0603 - a plain global is what a busy loop can look at without any call
+    while not os.path.exists(sign):
+        time.sleep(0.02)
+    for _ in range(count):
+        threading.Thread(target=burn, daemon=True).start()
     while os.path.exists(sign):
         time.sleep(0.1)
     burning = False
 
 
 if __name__ == "__main__":
-    for _ in range(int(sys.argv.pop(1))):
-        threading.Thread(target=burn, daemon=True).start()
-    threading.Thread(target=stop_without, args=(sys.argv.pop(1),), daemon=True).start()
+    count, sign = int(sys.argv.pop(1)), sys.argv.pop(1)
+    threading.Thread(target=burn_while, args=(sign, count), daemon=True).start()
     sys.exit(main())

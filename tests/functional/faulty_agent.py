@@ -35,7 +35,7 @@ def _is_filing(source_fd: int, source: str, target_fd: int, target: str) -> bool
 
 
 def _is_naming(source_fd: int, source: str, target_fd: int, target: str) -> bool:
-    return source.startswith(status.TEMPORARY)
+    return source.startswith(status.TEMPORARY) and "probe" not in source
 
 
 @dataclass(frozen=True)

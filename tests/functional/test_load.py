@@ -40,8 +40,8 @@ def test_every_one_of_20_000_files_is_filed_beside_four_busy_threads(
         for name in names:
             (staging / name).write_bytes(INTENT)
         sign = tmp_path / "burning"
-        sign.touch()
         one.start(program=(sys.executable, str(PROGRAM), "4", str(sign)))
+        sign.touch()
         for name in names:
             (staging / name).rename(one.handoff / name)
         wait_until(lambda: len(list(one.processed.iterdir())) >= count // 50, timeout=60, step=0.1)

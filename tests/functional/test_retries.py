@@ -46,7 +46,7 @@ def test_waiting_files_wait_on_after_a_restart_with_the_attempts_they_had(tmp_pa
     """
     Neither the count nor the moment of the next attempt is lost.
     """
-    settings = _settings(tmp_path, max_attempts=10, initial_delay="1m", max_delay="1m")
+    settings = _settings(tmp_path, max_attempts=10, initial_delay="12h", max_delay="12h")
     with agent(tmp_path, settings) as one:
         one.start()
         one.drop("intent-a.json", _failing(75))

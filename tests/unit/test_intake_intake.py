@@ -478,9 +478,9 @@ def busy(stop: threading.Event) -> None:
 @pytest.mark.timeout(300)
 def test_all_drops_are_found_beside_busy_threads(inbox: Path) -> None:
     """
-    The stock event mask loses thousands of 20,000 files here (defect 8 of the original: 551 of 1,000).
+    The stock event mask loses thousands of files here (defect 8 of the original: 551 of 1,000).
     """
-    count = 20_000
+    count = 5_000  # the whole agent has to take 20,000 in tests/functional/test_load.py
     script = (
         "import sys, os\n"
         "for i in range(int(sys.argv[2])):\n"

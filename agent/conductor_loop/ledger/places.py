@@ -7,8 +7,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import heapq
+import itertools
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from conductor_loop.errors import ConductorError, ConfigError, PermissionDeniedE
 from conductor_loop.ledger import moves
 from conductor_loop.ledger.locks import DirectoryLock
 
+_PROBE = ".conductor-probe"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -147,7 +150,7 @@ class Places:
             self.processed_fd = _open(paths.processed)
             self.failed_fd = _open(paths.failed)
             self.status_fd = _open(paths.status)
-            self._prove_moves()
+            self._prove_moves()  # first: until they are proved, a predecessor keeps what it owns
             if predecessor is not None and os.path.sameopenfile(self.work_fd, predecessor.work_fd):
                 self.slots = predecessor.slots
                 self._work = predecessor._work.pop_all()  # noqa: SLF001 - of its own class
@@ -209,7 +212,6 @@ class Places:
         """
         Move a hidden empty file along every way that files take; device numbers alone miss bind mounts.
         """
-        probe = f".conductor-probe-{os.getpid()}"
         way = [
             (self.paths.handoff, self.handoff_fd),
             (self.paths.work, self.work_fd),
@@ -217,16 +219,15 @@ class Places:
             (self.paths.processed, self.processed_fd),
             (self.paths.status, self.status_fd),
         ]
-        at = way[0]
         try:
-            _create(at, probe)
-            for step in way[1:]:
-                self.links = not _move(at, step, probe)
-                at = step
+            _remove_probes(way)  # of a start that was killed
+            _create(way[0])
+            for here, there in itertools.pairwise(way):
+                self.links = not _move(here, there)
         except _FullError:
             return  # no room for an empty file; the agent starts and pauses until there is
         finally:
-            _remove(at[1], probe)
+            _remove_probes(way)
 
 
 def exists(dir_fd: int, name: str) -> bool:
@@ -273,17 +274,17 @@ def _open(path: Path) -> int:
         raise ConfigError(f"{path}: {error.strerror}; a directory is needed here") from error
 
 
-def _create(place: tuple[Path, int], name: str) -> None:
+def _create(place: tuple[Path, int]) -> None:
     path, fd = place
     try:
-        os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=fd))
+        os.close(os.open(_PROBE, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=fd))
     except OSError as error:
         raise _explained(error, path) from error
 
 
-def _move(source: tuple[Path, int], target: tuple[Path, int], name: str) -> bool:
+def _move(source: tuple[Path, int], target: tuple[Path, int]) -> bool:
     try:
-        return moves.rename_noreplace(source[1], name, target[1], name)
+        return moves.rename_noreplace(source[1], _PROBE, target[1], _PROBE)
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise ConfigError(
@@ -302,6 +303,7 @@ def _explained(error: OSError, path: Path) -> Exception:
     return ConfigError(f"{path}: {error.strerror}")
 
 
-def _remove(fd: int, name: str) -> None:
-    with contextlib.suppress(OSError):  # it could not be created, and why is said already
-        os.unlink(name, dir_fd=fd)
+def _remove_probes(way: Sequence[tuple[Path, int]]) -> None:
+    for _, fd in way:
+        with contextlib.suppress(OSError):  # mostly there is none; what else is wrong is said by the moves
+            os.unlink(_PROBE, dir_fd=fd)
