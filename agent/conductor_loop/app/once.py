@@ -44,15 +44,15 @@ class Once(ThreadService):
         asked = False
         blocked_for = 0.0
         while not stop.wait(_LOOK_SECONDS):
-            if (
-                self._intake.idle() and self._ledger.idle()
-            ):  # in this order: what intake offers, the ledger has
+            # In this order: what intake has offered, the ledger has.
+            if self._intake.idle() and self._ledger.idle():
                 self.done = True
                 self._end("everything is worked off")
                 return
-            blocked = self._blocked()
+            snapshot = self._live.snapshot()
+            blocked = self._blocked(snapshot)
             blocked_for = blocked_for + _LOOK_SECONDS if blocked else 0.0
-            if blocked and (blocked_for >= _PATIENCE or not self._may_pass()):
+            if blocked and (blocked_for >= _PATIENCE or _asked_for(snapshot)):
                 log.error("nothing can be worked on now: %s", blocked)
                 self._end(blocked)
                 return
@@ -64,11 +64,10 @@ class Once(ThreadService):
         if self._supervisor is not None:
             self._supervisor.request_stop(reason)
 
-    def _blocked(self) -> str | None:
+    def _blocked(self, snapshot: Snapshot) -> str | None:
         """
         Return what all files wait for, or None.
         """
-        snapshot = self._live.snapshot()
         if snapshot.active_workers:
             return None
         if len(self._ledger.stuck) and len(self._ledger.stuck) == len(self._ledger.book):
@@ -76,12 +75,9 @@ class Once(ThreadService):
         waits = [pause for reason, pause in snapshot.pauses.items() if reason is not PauseReason.RETRIES]
         return waits[0].message if waits else None
 
-    def _may_pass(self) -> bool:
-        """
-        Tell whether what blocks may go away without anybody: not a pause that somebody asked for, nor a missing command.
-        """
-        return not _asked_for(self._live.snapshot())
-
 
 def _asked_for(snapshot: Snapshot) -> bool:
+    """
+    Tell whether somebody has to end the pause; a disk, the store or a directory may come back by itself.
+    """
     return bool({PauseReason.OPERATOR, PauseReason.DRAIN, PauseReason.COMMAND} & set(snapshot.pauses))

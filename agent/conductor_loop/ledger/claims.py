@@ -19,6 +19,7 @@ from conductor_loop.ledger.pauses import Pauses
 from conductor_loop.ledger.places import Places, exists
 from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
+from conductor_loop.metrics import counting
 from conductor_loop.model import Arrival, FoundBy, PauseReason
 from conductor_loop.store.changes import ClaimRow
 
@@ -71,7 +72,7 @@ class Claims:
         """
         self._book.add(entry)
         page.changes.claims.append(_row(entry, FoundBy.RECOVERY))
-        self._book.count("discovered", FoundBy.RECOVERY, page)
+        self._book.count(*counting.discovered_key(FoundBy.RECOVERY), page)
         page.after.append(partial(self.queue, entry))
 
     def carry_out(self, entry: Entry) -> None:
@@ -129,7 +130,7 @@ class Claims:
             claimed_at=clock.now_us(),
         )
         self._book.add(entry)
-        self._book.count("discovered", arrival.found_by, page)
+        self._book.count(*counting.discovered_key(arrival.found_by), page)
         page.changes.claims.append(_row(entry, arrival.found_by))
         return entry
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from conductor_loop.ledger.places import Places
+from conductor_loop.ledger.places import Places, in_slot
 from conductor_loop.model import Identity, Job, Kind, Outcome
 
 
@@ -55,7 +55,7 @@ class Entry:
         """
         Where it is, below the work directory.
         """
-        return f"{self.agent}/{self.slot}/{self.name}"
+        return in_slot(self.agent, self.slot, self.name)
 
     def job(self) -> Job:
         """

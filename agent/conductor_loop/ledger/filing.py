@@ -18,6 +18,7 @@ from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.places import exists
 from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
+from conductor_loop.metrics import counting
 from conductor_loop.model import Filed, Finished, Outcome, display_name
 from conductor_loop.store.changes import EndRow, TargetRow
 
@@ -62,7 +63,7 @@ class Filing:
         if ending.outcome is not Outcome.VANISHED:
             ending.target = self._target(entry, ending.outcome)
             ending.status_name = naming.status_name(entry.name, entry.id, ending.finished_at)
-            self._book.count("status_files", "", page)
+            self._book.count(*counting.STATUS_FILES, page)
         page.changes.ends.append(_row(entry, ending, wait))
         self._book.finish(
             Finished(

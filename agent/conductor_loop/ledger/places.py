@@ -230,6 +230,13 @@ class Places:
             _remove_probes(way)
 
 
+def in_slot(agent: str, slot: int, name: str) -> str:
+    """
+    Return where a file in a slot is, below the work directory.
+    """
+    return f"{agent}/{slot}/{name}"
+
+
 def exists(dir_fd: int, name: str) -> bool:
     """
     Tell whether there is anything of this name; true as well where that cannot be told.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.locks import LOCK_NAME
-from conductor_loop.ledger.places import Places, exists
+from conductor_loop.ledger.places import Places, exists, in_slot
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import display_name
 
@@ -54,7 +54,7 @@ class Reconciler:
         self._said = bool(again)
 
     def _odd(self, places: Places) -> Iterator[str]:
-        found = {f"{agent}/{slot}/{name}" for agent, slot, name in files_in_slots(places.work_fd)}
+        found = {in_slot(*place) for place in files_in_slots(places.work_fd)}
         found.update(_loose_files(places.work_fd))
         for entry in self._book:
             # Not by the places themselves: a replaced handoff directory may have left the slots the same.

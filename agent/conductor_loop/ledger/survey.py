@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from conductor_loop.ledger import status
 from conductor_loop.ledger.marks import Mark
-from conductor_loop.ledger.places import Places
+from conductor_loop.ledger.places import Places, in_slot
 from conductor_loop.ledger.reconcile import files_in_slots
 from conductor_loop.model import Identity, Outcome
 from conductor_loop.store.queries import FileRow
@@ -43,7 +43,7 @@ class Stray:
 
     @property
     def relative(self) -> str:
-        return f"{self.agent}/{self.slot}/{self.name}"
+        return in_slot(self.agent, self.slot, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], s
     strays = [
         Stray(*place, identity)
         for place in sorted(files_in_slots(places.work_fd))
-        if place not in owned and (identity := _identity(places.work_fd, "{}/{}/{}".format(*place)))
+        if place not in owned and (identity := _identity(places.work_fd, in_slot(*place)))
     ]
     return Facts(found, strays, links=places.links)
 
@@ -86,7 +86,7 @@ def _in_slots(places: Places, rows: Sequence[FileRow]) -> dict[int, Identity]:
     """
     sharing: dict[str, list[FileRow]] = {}
     for row in rows:
-        sharing.setdefault(f"{row.agent}/{row.slot}/{row.name}", []).append(row)
+        sharing.setdefault(in_slot(row.agent, row.slot, row.name), []).append(row)
     found = {}
     for relative, claimants in sharing.items():
         identity = _identity(places.work_fd, relative)
