@@ -5,12 +5,13 @@ Tests of the questions to the store.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import Connection
 
 import store_rows as rows
 from conductor_loop.model import FoundBy, Kind, Outcome
@@ -79,20 +80,40 @@ def test_open_files_come_by_number_and_filed_ones_not_at_all(store: Store) -> No
         assert [found.number for found in queries.open_files(connection)] == [1, 3, 5]
 
 
-def test_open_files_are_found_by_their_own_index(store: Store) -> None:
+@pytest.mark.parametrize("question", [queries.open_files, queries.first_starts])
+def test_what_recovery_asks_reads_open_files_alone(
+    store: Store, question: Callable[[Connection], object]
+) -> None:
     """
-    With millions of filed rows, recovery must not walk through them.
+    With millions of filed rows, a start must not walk through them or their attempts.
     """
     statements: list[str] = []
     with store.reader() as connection:
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         driver.set_trace_callback(statements.append)
-        queries.open_files(connection)
+        question(connection)
         driver.set_trace_callback(None)
-        plan = driver.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+        plan = str(driver.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall())
 
-    assert "ix_files_open" in str(plan)
-    assert "TEMP B-TREE" not in str(plan)
+    assert "ix_files_open" in plan
+    assert "SCAN attempts" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_first_starts_are_those_of_open_files_that_ran(store: Store) -> None:
+    """
+    The wait until the first start is entered when such a file ends.
+    """
+    store.writer.commit(rows.whole_life(1))
+    store.writer.commit(
+        Changes(
+            claims=[rows.claim(number) for number in (2, 3)],
+            attempts=[rows.attempt(2), rows.attempt(2, attempt=2)],
+        )
+    )
+
+    with store.reader() as connection:
+        assert queries.first_starts(connection) == {2: rows.attempt(2).started_at}
 
 
 def test_file_that_never_was_is_none(store: Store) -> None:

@@ -141,12 +141,14 @@ def first_starts(connection: Connection) -> dict[int, int]:
     """
     Return when the open files that have run were first started, by number.
     """
-    query = (
-        select(_attempts.file_number, _attempts.started_at)
-        .join(tables.files, _files.number == _attempts.file_number)
-        .where(_files.filed_at.is_(None), _attempts.attempt == 1)
+    # Not a join: SQLite would begin it with the attempts, and read millions of them for a handful of files.
+    first = (
+        select(_attempts.started_at)
+        .where(_attempts.file_number == _files.number, _attempts.attempt == 1)
+        .scalar_subquery()
     )
-    return {row.file_number: row.started_at for row in connection.execute(query)}
+    rows = connection.execute(select(_files.number, first).where(_files.filed_at.is_(None)))
+    return {number: started_at for number, started_at in rows if started_at is not None}
 
 
 def totals(connection: Connection) -> dict[tuple[str, str], int]:
