@@ -117,3 +117,45 @@ class ForcedStopError(ConductorError):
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class UsageError(ConductorError):
+    """
+    The request makes no sense as it is.
+    """
+
+    exit_code = 2
+    kind = "usage"
+
+
+class NotFoundError(ConductorError):
+    """
+    There is no such thing.
+    """
+
+    kind = "not_found"
+
+
+class ConflictError(ConductorError):
+    """
+    What is asked for does not fit the state that things are in.
+    """
+
+    kind = "conflict"
+
+
+class BusyError(ConductorError):
+    """
+    It cannot be done right now; asking again later helps.
+    """
+
+    kind = "busy"
+
+
+class TimedOutError(ConductorError):
+    """
+    It did not happen in the time that was given.
+    """
+
+    exit_code = 6
+    kind = "timed_out"

@@ -23,4 +23,11 @@ def setup(level: str = "info") -> None:
     handler.setFormatter(lines)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """
+    Show from now on the lines of this level and of those above it.
+    """
+    logging.getLogger().setLevel(level.upper())

@@ -160,6 +160,7 @@ class Job(NamedTuple):
     claimed_at: int
     unchanged_since: int  #: moment of the last change of the file that was seen before the claim
     interruptions: int = 0  #: how often in a row an agent died while it was running
+    retry: bool = False  #: of a file that ended before
 
 
 class Run(NamedTuple):
@@ -244,6 +245,17 @@ class Interrupted:
 Verdict = Succeeded | Failed | Rejected | Again | Unsettled | Blocked | Interrupted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """
+    What status files say of the agent itself.
+    """
+
+    processed_by: str
+    mode: str
+    porch_path: str
+
+
 class Report(NamedTuple):
     """
     What a worker says of one job.
@@ -256,6 +268,7 @@ class Report(NamedTuple):
     size: int = 0  #: bytes read
     identity: Identity | None = None  #: of what was read; None where nothing was
     run: Run | None = None  #: None where nothing was run
+    author: Author | None = None  #: as it was when the attempt began; None: as it is
 
 
 class Finished(NamedTuple):

@@ -62,3 +62,14 @@ def test_a_level_of_the_configuration_shows_itself_and_all_above(
 
     shown = [line.split()[1].lower() for line in capsys.readouterr().err.splitlines()]
     assert shown == list(LOG_LEVELS[LOG_LEVELS.index(level) :])
+
+
+def test_level_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    From then on other lines are shown.
+    """
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", logging.INFO)
+    logs.set_level("error")
+
+    assert root.level == logging.ERROR

@@ -148,6 +148,25 @@ def test_relay_takes_up_again_after_it_was_full(monkeypatch: pytest.MonkeyPatch)
     assert carrier.join(Deadline.after(10))
 
 
+def test_relay_waits_for_its_taker_only_where_it_is_to() -> None:
+    """
+    Else it says that it has ended, and lets what is under way go on.
+    """
+    ends = {}
+    for insist in (False, True):
+        held = Held()
+        carrier = Relay("courier", held, insist=insist)
+        carrier.start(no_crash)
+        carrier.send(1)
+        assert held.began.wait(10)
+        carrier.request_stop()
+        ends[insist] = carrier.join(Deadline.after(0.05))
+        held.go_on.set()
+        wait_until(lambda carrier=carrier: not carrier.alive)
+
+    assert ends == {False: True, True: False}
+
+
 def test_crash_of_the_taker_is_a_crash_of_the_relay() -> None:
     """
     It does not end in silence.

@@ -160,3 +160,19 @@ def test_signal_that_does_not_wake_the_join_is_handled_soon_all_the_same() -> No
 
     assert service.join(Deadline.after(10))
     assert handled[0] - began < 0.7
+
+
+def test_ticker_takes_another_interval_at_once() -> None:
+    """
+    It does not wait out the one that was long.
+    """
+    ticks: list[int] = []
+    ticker = Ticker("sampler", lambda: ticks.append(1), interval=3600)
+    ticker.start(no_crash)
+    wait_until(lambda: ticks)
+    ticker.set_interval(0.01)
+    wait_until(lambda: len(ticks) >= 4)
+    ticker.set_interval(3600)
+    ticker.request_stop()
+
+    assert ticker.join(Deadline.after(10))

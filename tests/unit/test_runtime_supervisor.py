@@ -64,6 +64,19 @@ def crasher(name: str) -> ThreadService:
     return ThreadService(name, body)
 
 
+def test_grace_can_be_changed_until_the_stop_begins() -> None:
+    """
+    The time that a stop may take is that of its beginning.
+    """
+    service = Noted("a", [])
+    supervisor = Supervisor([service], grace=5)
+    supervisor.start()
+    supervisor.set_grace(500)
+    supervisor.stop()
+
+    assert service.deadlines[0].remaining() > 400
+
+
 def test_services_start_in_order_and_stop_in_reverse_against_one_deadline() -> None:
     """
     Nothing new comes in while work in hand ends; and they share the time, instead of each having it.
@@ -199,6 +212,40 @@ def test_first_reason_counts() -> None:
     supervisor.request_stop("second")
 
     assert supervisor.wait() == "first"
+
+
+def test_late_services_can_be_waited_for() -> None:
+    """
+    Who goes on without the end of the process has to know when they are gone.
+    """
+    go_on = threading.Event()
+    supervisor = Supervisor(
+        [waiter("a"), ThreadService("b", lambda stop: go_on.wait(20) and None)], grace=0.1
+    )
+    supervisor.start()
+
+    with pytest.raises(StopTimeoutError, match="b"):
+        supervisor.stop()
+    assert not supervisor.join_late(Deadline.after(0))
+    go_on.set()
+    assert supervisor.join_late(Deadline.after(10))
+
+
+def test_crash_while_stopping_is_told_once() -> None:
+    """
+    Among whatever else was asked for meanwhile.
+    """
+    service = Noted("a", [])
+    supervisor = Supervisor([service], grace=5)
+    supervisor.start()
+    assert supervisor.take_crash() is None
+    supervisor.request_stop("asked")
+    assert service.on_crash
+    service.on_crash("a", LookupError("lost"))
+    supervisor.stop()
+
+    assert str(supervisor.take_crash()) == "a crashed: LookupError('lost')"
+    assert supervisor.take_crash() is None
 
 
 def test_late_services_are_named() -> None:

@@ -22,11 +22,16 @@ _END_SECONDS = 1.0
 class Relay(ThreadService, Generic[T]):
     """
     Calls `deliver` in a thread of its own, one message after the other.
+
+    Args:
+        insist: a stop waits, as long as it may at all, until everything is delivered; else only a moment, for a taker
+            that does not take must not hold up anybody's end.
     """
 
-    def __init__(self, name: str, deliver: Callable[[T], None]) -> None:
+    def __init__(self, name: str, deliver: Callable[[T], None], *, insist: bool = False) -> None:
         super().__init__(name, self._loop, wake=lambda: self._mailbox.put(None))
         self._deliver = deliver
+        self._insist = insist
         self._mailbox: Mailbox[T | None] = Mailbox()
 
     def send(self, message: T) -> None:
@@ -38,8 +43,10 @@ class Relay(ThreadService, Generic[T]):
 
     def join(self, deadline: Deadline) -> bool:
         """
-        Wait a moment for what is under way; a taker that does not take must not hold up anybody's end.
+        Wait for what is under way.
         """
+        if self._insist:
+            return super().join(deadline)
         super().join(Deadline(min(deadline.at, Deadline.after(_END_SECONDS).at)))
         return True
 

@@ -97,12 +97,22 @@ class Ticker(ThreadService):
     """
 
     def __init__(self, name: str, tick: Callable[[], None], *, interval: float) -> None:
-        super().__init__(name, self._loop)
+        self._look = threading.Event()
+        super().__init__(name, self._loop, wake=self._look.set)
         self._tick = tick
         self._interval = interval
+
+    def set_interval(self, seconds: float) -> None:
+        """
+        Tick at once, and from then on so often; any thread, returns at once.
+        """
+        self._interval = seconds
+        self._look.set()
 
     def _loop(self, stop: threading.Event) -> None:
         while True:
             self._tick()
-            if stop.wait(self._interval):
+            self._look.wait(self._interval)
+            self._look.clear()  # before the question: what is said after it ends the next wait
+            if stop.is_set():
                 return

@@ -53,8 +53,15 @@ class Supervisor:
         self._force = force
         self._on_signal: Callable[[signal.Signals], None] = _raise_forced
         self._started: list[Service] = []
+        self._late: list[Service] = []
         # SimpleQueue.put is safe inside a signal handler; Event.set is not (it can meet its own lock).
         self._mailbox: queue.SimpleQueue[Reason] = queue.SimpleQueue()
+
+    def set_grace(self, seconds: float) -> None:
+        """
+        Replace the time that stopping may take; a stop that has begun keeps its own.
+        """
+        self._grace = seconds
 
     def request_stop(self, reason: str) -> None:
         """
@@ -103,9 +110,26 @@ class Supervisor:
             StopTimeoutError: naming those that were late.
         """
         self._on_stop()
-        late = self._end()
-        if late:
-            raise StopTimeoutError(f"still busy after {self._grace:g}s: {', '.join(late)}")
+        self._end()
+        if self._late:
+            names = ", ".join(service.name for service in self._late)
+            raise StopTimeoutError(f"still busy after {self._grace:g}s: {names}")
+
+    def join_late(self, deadline: Deadline) -> bool:
+        """
+        Wait for the services that were late when they were stopped; tell whether all have ended.
+        """
+        return all(service.join(deadline) for service in self._late)
+
+    def take_crash(self) -> ServiceCrashError | None:
+        """
+        Return the crash of a service that came while it was stopping, so that nobody takes the end for a good one.
+        """
+        while not self._mailbox.empty():
+            reason = self._mailbox.get()
+            if isinstance(reason, ServiceCrashError):
+                return reason
+        return None
 
     def run(self) -> None:
         """
@@ -138,7 +162,9 @@ class Supervisor:
         log.info("stopping: %s", reason)
         try:
             self.stop()
-            self._raise_late_crash()
+            crash = self.take_crash()
+            if crash is not None:
+                raise crash
         except ForcedStopError:
             self._force()
             raise
@@ -152,15 +178,6 @@ class Supervisor:
 
     def _post_signal(self, number: signal.Signals) -> None:
         self._mailbox.put(number.name)
-
-    def _raise_late_crash(self) -> None:
-        """
-        Raise the crash of a service that came while it was stopping, so that nobody takes the end for a good one.
-        """
-        while not self._mailbox.empty():
-            reason = self._mailbox.get()
-            if isinstance(reason, ServiceCrashError):
-                raise reason
 
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:
@@ -179,15 +196,13 @@ class Supervisor:
         crash.__cause__ = error
         self._mailbox.put(crash)
 
-    def _end(self) -> list[str]:
+    def _end(self) -> None:
         deadline = Deadline.after(self._grace)
-        late = []
         while self._started:
             service = self._started.pop()
             service.request_stop()
             if not service.join(deadline):
-                late.append(service.name)
-        return late
+                self._late.append(service)
 
 
 class _StoppedError(Exception):
