@@ -7,7 +7,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from conductor_loop.store.tables import HEAD_REVISION
 from conductor_loop.store.upgrade import migrations_dir
+
+NEXT_REVISION = f"{int(HEAD_REVISION) + 1:04}"
 
 _HEAD = """
 from __future__ import annotations
@@ -31,7 +34,7 @@ NEXT = """
     op.add_column("samples", sa.Column("load", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("meta", sa.Column("mood", sa.Text()))
     op.create_table("moods", sa.Column("number", sa.Integer(), primary_key=True))
-    op.execute("UPDATE meta SET schema_version = 2, min_compatible_version = {min_compatible}")
+    op.execute("UPDATE meta SET schema_version = {version}, min_compatible_version = {min_compatible}")
 """
 
 
@@ -40,19 +43,30 @@ def future(folder: Path, *, min_compatible: int = 1, body: str = NEXT) -> Path:
     Return a directory of migrations with one more than this program has.
     """
     scripts = Path(shutil.copytree(migrations_dir(), folder))
-    text = _HEAD.format(revision="0002", down="0001") + body.format(min_compatible=min_compatible)
-    (scripts / "versions" / "0002_next.py").write_text(text)
+    head = _HEAD.format(revision=NEXT_REVISION, down=HEAD_REVISION)
+    text = head + body.format(version=int(NEXT_REVISION), min_compatible=min_compatible)
+    (scripts / "versions" / f"{NEXT_REVISION}_next.py").write_text(text)
     return scripts
 
 
 def past(folder: Path, body: str) -> Path:
     """
-    Return a directory of migrations in which revision 0001 is reached from an older 0000 by `body`.
+    Return a directory of migrations in which this program's revision is reached from an older 0000 by `body`.
     """
-    scripts = Path(shutil.copytree(migrations_dir(), folder))
-    (scripts / "versions" / "0001_first_schema.py").unlink()
+    scripts = until("", folder)
     old = _HEAD.format(revision="0000", down=None) + "    pass\n"
     (scripts / "versions" / "0000_old.py").write_text(old)
-    text = _HEAD.format(revision="0001", down="0000") + body
-    (scripts / "versions" / "0001_made_up.py").write_text(text)
+    text = _HEAD.format(revision=HEAD_REVISION, down="0000") + body
+    (scripts / "versions" / f"{HEAD_REVISION}_made_up.py").write_text(text)
+    return scripts
+
+
+def until(revision: str, folder: Path) -> Path:
+    """
+    Return a directory of the migrations that led to `revision`, as an earlier release had it; "": of none.
+    """
+    scripts = Path(shutil.copytree(migrations_dir(), folder))
+    for path in (scripts / "versions").glob("*.py"):
+        if path.name[: len(HEAD_REVISION)] > revision:
+            path.unlink()
     return scripts

@@ -112,12 +112,13 @@ def test_template_makes_a_migration_that_runs(tmp_path: Path) -> None:
     Authors begin with a file that carries the rules and sets the version.
     """
     scripts = made_up_migrations.future(tmp_path / "scripts")
-    (scripts / "versions" / "0002_next.py").unlink()
+    revision = made_up_migrations.NEXT_REVISION
+    (scripts / "versions" / f"{revision}_next.py").unlink()
     config = Config()
     config.set_main_option("script_location", str(scripts))
     config.set_main_option("path_separator", "os")
 
-    made = command.revision(config, message="add nothing", rev_id="0002")
+    made = command.revision(config, message="add nothing", rev_id=revision)
 
     assert made is not None
     assert not isinstance(made, list)
@@ -128,5 +129,5 @@ def test_template_makes_a_migration_that_runs(tmp_path: Path) -> None:
     migrate.migrate(path, scripts)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT schema_version, min_compatible_version FROM meta").fetchall() == [
-            (2, 1)
+            (int(revision), 1)
         ]

@@ -4,6 +4,7 @@ Tests of the questions to the store.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, text
 
 import store_rows as rows
 from conductor_loop.model import FoundBy, Kind, Outcome
-from conductor_loop.store import queries
+from conductor_loop.store import queries, tables
 from conductor_loop.store.changes import Changes
 from conductor_loop.store.database import Store
 
@@ -87,17 +88,49 @@ def test_what_recovery_asks_reads_open_files_alone(
     """
     With millions of filed rows, a start must not walk through them or their attempts.
     """
-    statements: list[str] = []
-    with store.reader() as connection:
-        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-        driver.set_trace_callback(statements.append)
-        question(connection)
-        driver.set_trace_callback(None)
-        plan = str(driver.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall())
+    for plan in plans_of(store, question):
+        assert "ix_files_open" in plan
+        assert "SCAN attempts" not in plan
+        assert "SCAN old" not in plan
+        assert "TEMP B-TREE" not in plan
 
-    assert "ix_files_open" in plan
-    assert "SCAN attempts" not in plan
-    assert "TEMP B-TREE" not in plan
+
+def test_ended_files_come_by_end_and_by_number_where_that_is_the_same(store: Store) -> None:
+    """
+    Asked for behind the last one of each answer, every file comes once; open ones never.
+    """
+    ends = {5: 100, 1: 200, 4: 200, 2: 200, 3: 300, 6: 301}
+    claims = [rows.claim(number) for number in [*ends, 7]]
+    store.writer.commit(
+        Changes(claims=claims, ends=[rows.end(number, finished_at=at) for number, at in ends.items()])
+    )
+    found: list[int] = []
+    after = (0, 0)
+    with store.reader() as connection:
+        while answer := queries.ended_files(connection, after, 300, 2):
+            found += [row.number for row in answer]
+            after = (answer[-1].finished_at or 0, answer[-1].number)
+        last = [queries.last_ended(connection, until) for until in (99, 100, 300, 999)]
+
+    assert found == [5, 1, 2, 4, 3]
+    assert last == [0, 5, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda connection: queries.ended_files(connection, (rows.NOW, 7), rows.NOW + 1, 50),
+        lambda connection: queries.last_ended(connection, rows.NOW),
+    ],
+)
+def test_deletion_walks_along_the_index(store: Store, question: Callable[[Connection], object]) -> None:
+    """
+    A look at the next few files costs the same however many there are.
+    """
+    for plan in plans_of(store, question):
+        assert "SEARCH files USING" in plan
+        assert "ix_files_finished_at" in plan
+        assert "TEMP B-TREE" not in plan
 
 
 def test_first_starts_are_those_of_open_files_that_ran(store: Store) -> None:
@@ -114,6 +147,85 @@ def test_first_starts_are_those_of_open_files_that_ran(store: Store) -> None:
 
     with store.reader() as connection:
         assert queries.first_starts(connection) == {2: rows.attempt(2).started_at}
+
+
+def plans_of(store: Store, question: Callable[[Connection], object]) -> list[str]:
+    """
+    Return how SQLite answers each statement of a question.
+    """
+    statements: list[str] = []
+    with store.reader() as connection:
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        driver.set_trace_callback(statements.append)
+        question(connection)
+        driver.set_trace_callback(None)
+        return [str(driver.execute(f"EXPLAIN QUERY PLAN {one}").fetchall()) for one in statements]
+
+
+def test_a_retry_is_found_by_the_file_that_it_was(store: Store) -> None:
+    """
+    The newest, by its own index; one whose file vanished before it was claimed tried nothing.
+    """
+    changes = Changes(claims=[rows.claim(1), rows.claim(2)])
+    changes.claims += [rows.claim(number, retry_of=1) for number in (3, 4, 5)]
+    changes.ends = [
+        rows.end(3, outcome=Outcome.FAILED, kind=Kind.TIMEOUT),
+        rows.end(5, outcome=Outcome.VANISHED, kind=Kind.VANISHED),
+    ]
+    store.writer.commit(changes)
+
+    with store.reader() as connection:
+        assert queries.retried_as(connection, 1) == 4
+        assert queries.retried_as(connection, 2) is None
+        assert queries.retried_as(connection, 99) is None
+    [plan] = plans_of(store, lambda connection: queries.retried_as(connection, 1))
+    assert "ix_files_retry_of" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_open_retry_knows_where_its_file_was(store: Store) -> None:
+    """
+    Undecodable names included; for others, and where the old row is gone, there is nothing to know.
+    """
+    name = os.fsdecode(b"intent-\xff.json")
+    changes = rows.whole_life(1)
+    changes.ends = [rows.end(1, outcome=Outcome.FAILED, kind=Kind.TIMEOUT, target=name)]
+    changes.claims += [rows.claim(2, retry_of=1), rows.claim(3, retry_of=99), rows.claim(4)]
+    store.writer.commit(changes)
+
+    with store.reader() as connection:
+        found = queries.open_files(connection)
+    assert [(row.number, row.retry_target) for row in found] == [(2, name), (3, None), (4, None)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "outcome IN ('failed', 'rejected')",
+        "files.outcome IN ('failed','rejected') AND kind = 'timeout' AND number < 5",
+    ],
+)
+def test_unsuccessful_files_have_an_index(store: Store, words: str) -> None:
+    """
+    The newest of them, without a walk through the millions that were processed.
+    """
+    query = text(f"SELECT number, name FROM files WHERE {words} ORDER BY number DESC LIMIT 50")
+
+    [plan] = plans_of(store, lambda connection: connection.execute(query).all())
+
+    assert "ix_files_unsuccessful" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_the_condition_of_that_index_has_sqlite_use_it(store: Store) -> None:
+    """
+    As the tables offer it to other questions.
+    """
+    query = select(tables.files.c.number).where(tables.UNSUCCESSFUL).order_by(tables.files.c.number.desc())
+
+    [plan] = plans_of(store, lambda connection: connection.execute(query).all())
+
+    assert "ix_files_unsuccessful" in plan
 
 
 def test_file_that_never_was_is_none(store: Store) -> None:

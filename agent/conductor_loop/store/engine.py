@@ -19,6 +19,8 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
+from conductor_loop.errors import StoreError
+from conductor_loop.model import display_name
 from conductor_loop.store.failures import explained
 
 WRITER_BUSY_SECONDS = 2.0  #: how long a commit waits for another process's lock
@@ -47,7 +49,7 @@ def maker_engine(path: Path) -> Engine:
     """
     Return an engine for making the tables in an empty file that nobody else knows yet.
     """
-    return _engine(lambda: _connect(path, "rw", WRITER_BUSY_SECONDS, _MAKER_PRAGMAS), "BEGIN IMMEDIATE")
+    return _engine(lambda: connection_to(path, "rw", WRITER_BUSY_SECONDS, _MAKER_PRAGMAS), "BEGIN IMMEDIATE")
 
 
 def writer_engine(path: Path) -> Engine:
@@ -57,7 +59,7 @@ def writer_engine(path: Path) -> Engine:
     A deferred transaction that reads first and writes later fails at once, whatever the busy timeout is. The
     file must exist: a store that was removed is not begun anew in silence.
     """
-    return _engine(lambda: _connect(path, "rw", WRITER_BUSY_SECONDS, _WRITER_PRAGMAS), "BEGIN IMMEDIATE")
+    return _engine(lambda: connection_to(path, "rw", WRITER_BUSY_SECONDS, _WRITER_PRAGMAS), "BEGIN IMMEDIATE")
 
 
 class Readers:
@@ -66,12 +68,19 @@ class Readers:
 
     Args:
         path: of the database.
+        traceless: change nothing beside the database either; otherwise a log and its index are made where there are
+            none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, traceless: bool = False) -> None:
         pragmas = ("query_only=ON", "wal_autocheckpoint=0")
         self._path = path
-        self._engine = _engine(lambda: _connect(path, "ro", READER_BUSY_SECONDS, pragmas), "BEGIN")
+        self._engine = _engine(
+            lambda: connection_to(
+                path, _traceless(path) if traceless else "ro", READER_BUSY_SECONDS, pragmas
+            ),
+            "BEGIN",
+        )
 
     @contextmanager
     def open(self, deadline_seconds: float) -> Iterator[Connection]:
@@ -122,7 +131,33 @@ def _engine(connect: Callable[[], sqlite3.Connection], begin: str) -> Engine:
     return engine
 
 
-def _connect(path: Path, mode: str, busy_seconds: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+def _traceless(path: Path) -> str:
+    """
+    Return the mode of a connection that reads what is there and makes nothing.
+
+    Raises:
+        StoreError: SQLite cannot do that here.
+    """
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    if log.exists() and index.exists():
+        return "ro&readonly_shm=1"  # the index of a dead agent is not believed but made anew, in memory
+    if file_size(log):
+        raise StoreError(
+            f"{display_name(str(path))}: its write-ahead log has no index; the agent makes one when it is started"
+        )
+    return "ro&immutable=1"  # nobody has it open, and nothing of it is in a log
+
+
+def connection_to(
+    path: Path, mode: str, busy_seconds: float, pragmas: tuple[str, ...] = ()
+) -> sqlite3.Connection:
+    """
+    Return a bare connection, in which no transaction begins by itself.
+
+    Args:
+        mode: "ro" or "rw"; the file is never made.
+        busy_seconds: how long it waits for another process's lock.
+    """
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,

@@ -7,11 +7,12 @@ come back as text: a newer program may have written some that this one does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from conductor_loop.clock import SECOND
 from conductor_loop.model import Identity, Outcome
@@ -48,6 +49,7 @@ class FileRow:
     target: str | None
     status_name: str | None
     filed_at: int | None
+    retry_target: str | None = None  #: target of the file that this one tries again; only `open_files` tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,11 @@ class PastAttempt:
     survivors: int
 
 
+Reader = Callable[[], AbstractContextManager[Connection]]
+"""
+Gives a connection for a few questions, and has a deadline for them.
+"""
+
 _files = tables.files.c
 _attempts = tables.attempts.c
 _SELECT_FILES = select(*tables.files.columns)
@@ -80,7 +87,8 @@ def open_files(connection: Connection) -> list[FileRow]:
     Return the files that are claimed and not yet filed, by number.
     """
     rows = connection.execute(_SELECT_FILES.where(_files.filed_at.is_(None)).order_by(_files.number))
-    return [_file(row) for row in rows]
+    targets = _retry_targets(connection)
+    return [replace(read_file(row), retry_target=targets.get(row.number)) for row in rows]
 
 
 def file(connection: Connection, number: int) -> FileRow | None:
@@ -88,7 +96,17 @@ def file(connection: Connection, number: int) -> FileRow | None:
     Return one file, or None if there never was one or its row is no longer kept.
     """
     row = connection.execute(_SELECT_FILES.where(_files.number == number)).first()
-    return None if row is None else _file(row)
+    return None if row is None else read_file(row)
+
+
+def retried_as(connection: Connection, number: int) -> int | None:
+    """
+    Return the number of the file that tries this one again, the newest; one that vanished did not.
+    """
+    query = select(_files.number).where(
+        _files.retry_of == number, func.coalesce(_files.outcome, "") != Outcome.VANISHED
+    )
+    return connection.execute(query.order_by(_files.number.desc()).limit(1)).scalar()
 
 
 def highest_number(connection: Connection) -> int:
@@ -125,6 +143,31 @@ def first_finished_at(connection: Connection) -> int | None:
     """
     query = select(_files.finished_at).where(_files.finished_at.is_not(None))
     return connection.execute(query.order_by(_files.finished_at).limit(1)).scalar()
+
+
+def ended_files(connection: Connection, after: tuple[int, int], until: int, limit: int, /) -> list[FileRow]:
+    """
+    Return files in the order of their ends, and of their numbers where those are the same.
+
+    Args:
+        after: end and number of the file to begin behind.
+        until: the latest end.
+        limit: files at most.
+    """
+    at, number = after
+    query = _SELECT_FILES.where(
+        _files.finished_at.between(at, until), or_(_files.finished_at > at, _files.number > number)
+    )
+    rows = connection.execute(query.order_by(_files.finished_at, _files.number).limit(limit))
+    return [read_file(row) for row in rows]
+
+
+def last_ended(connection: Connection, until: int) -> int:
+    """
+    Return the number of the last file that ended up to a moment, 0 if there is none.
+    """
+    query = select(_files.number).where(_files.finished_at <= until)
+    return connection.execute(query.order_by(_files.finished_at.desc()).limit(1)).scalar() or 0
 
 
 def attempts(connection: Connection, number: int) -> list[PastAttempt]:
@@ -169,11 +212,24 @@ def pauses(connection: Connection) -> dict[str, tuple[int, str]]:
     return {reason: (since, message) for reason, since, message in rows}
 
 
-_IDENTITY = ("dev", "ino", "size", "mtime_ns", "ctime_ns")
-_NAMES = ("name", "raw_name", "target", "raw_target", "status_name", "raw_status_name")
+def _retry_targets(connection: Connection) -> dict[int, str | None]:
+    """
+    Return the names in failed/ that open retries were claimed from, by number of every open file.
+    """
+    old = tables.files.alias("old")
+    query = (
+        select(_files.number, old.c.target, old.c.raw_target)
+        # Outer, so that open files are asked for their old rows, and not all that was ever retried whether it is open.
+        .outerjoin(old, old.c.number == _files.retry_of)
+        .where(_files.filed_at.is_(None))
+    )
+    return {number: join_name(target, raw) for number, target, raw in connection.execute(query)}
 
 
-def _file(row: Row[Any]) -> FileRow:
+def read_file(row: Row[Any]) -> FileRow:
+    """
+    Return a row with all columns of `files` as a value.
+    """
     found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
     return FileRow(
         name=join_name(found["name"], found["raw_name"]) or "",
@@ -188,6 +244,10 @@ def _file(row: Row[Any]) -> FileRow:
         status_name=join_name(found["status_name"], found["raw_status_name"]),
         **_without(found, _IDENTITY + _NAMES),
     )
+
+
+_IDENTITY = ("dev", "ino", "size", "mtime_ns", "ctime_ns")
+_NAMES = ("name", "raw_name", "target", "raw_target", "status_name", "raw_status_name")
 
 
 def _without(row: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
 )
 
-SCHEMA_VERSION = 1  #: raised by every migration
+SCHEMA_VERSION = 2  #: raised by every migration
 MIN_COMPATIBLE_VERSION = 1  #: the oldest SCHEMA_VERSION whose programs may read and write this schema
-HEAD_REVISION = "0001"  #: of migrations/; here so that the agent need not import Alembic to know it
+HEAD_REVISION = "0002"  #: of migrations/; here so that the agent need not import Alembic to know it
 
 #: Only an INTEGER key is SQLite's own row number; a BIGINT one would cost a second index.
 _Key = BigInteger().with_variant(Integer, "sqlite")
@@ -90,6 +91,16 @@ Index(
     sqlite_where=files.c.filed_at.is_(None),
     postgresql_where=files.c.filed_at.is_(None),
 )
+Index(
+    "ix_files_retry_of",
+    files.c.retry_of,
+    sqlite_where=files.c.retry_of.is_not(None),
+    postgresql_where=files.c.retry_of.is_not(None),
+)
+#: For the newest of what went wrong among millions of files that did not. SQLite takes it only for a query that names
+#: these outcomes as literals, in the same words.
+UNSUCCESSFUL = files.c.outcome.in_([literal_column("'failed'"), literal_column("'rejected'")])
+Index("ix_files_unsuccessful", files.c.number, sqlite_where=UNSUCCESSFUL, postgresql_where=UNSUCCESSFUL)
 
 attempts = Table(
     "attempts",

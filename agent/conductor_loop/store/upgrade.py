@@ -4,27 +4,19 @@ Bringing an older database to the schema of this program: copy it, check the cop
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import conductor_loop
-from conductor_loop import clock
-from conductor_loop.errors import CorruptStoreError, StoreError
+from conductor_loop.errors import StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store import engine
-from conductor_loop.store.failures import explained
-from conductor_loop.store.opening import sync
-from conductor_loop.store.schema import Schema, schema
+from conductor_loop.store.backup import back_up
+from conductor_loop.store.schema import schema
 
 log = logging.getLogger(__name__)
-
-_SPARE_BYTES = 32 << 20  #: that a backup leaves free: the write-ahead log needs them
 
 
 class Upgrade(NamedTuple):
@@ -56,7 +48,7 @@ def upgrade(state_dir: Path, *, scripts: Path | None = None) -> Upgrade:
     before.check_compatible()
     if not before.behind:
         return Upgrade(before.revision, before.revision, None)
-    backup = _back_up(before)
+    backup = back_up(before)
     _migrate(before.path, scripts or migrations_dir())
     after = schema(state_dir)
     log.info("upgraded the store from revision %s to %s, copy: %s", before.revision, after.revision, backup)
@@ -77,52 +69,6 @@ def migrations_dir() -> Path:
     raise StoreError(
         f"the installation is incomplete: no migrations in {package}; install conductor-loop again"
     )
-
-
-def _back_up(found: Schema) -> Path:
-    folder = found.path.parent / "backups"
-    target = folder / f"history-{found.schema_version}-{clock.compact(clock.now_us())}.db"
-    partial = target.with_suffix(".partial")
-    try:
-        folder.mkdir(mode=0o750, exist_ok=True)
-        _check_room(found.path, folder)
-        with explained(found.path):
-            _copy(found.path, partial)
-        partial.replace(target)
-        sync(folder)
-    except OSError as error:
-        raise StoreError(
-            f"{display_name(str(target))}: the copy before the upgrade failed: {error}"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # not there any more, or its folder never was
-            partial.unlink()
-    return target
-
-
-def _check_room(path: Path, folder: Path) -> None:
-    needed, free = engine.size_bytes(path) + _SPARE_BYTES, shutil.disk_usage(folder).free
-    if free < needed:
-        raise StoreError(
-            f"{display_name(str(folder))}: no room for the copy of the database before its upgrade: "
-            f"{needed} bytes needed, {free} bytes free"
-        )
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    with (
-        contextlib.closing(sqlite3.connect(source)) as old,
-        contextlib.closing(sqlite3.connect(target)) as new,
-    ):
-        old.backup(new)
-        new.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file, with nothing beside it
-        problems = [row[0] for row in new.execute("PRAGMA quick_check(3)")]
-    if problems != ["ok"]:
-        raise CorruptStoreError(
-            f"{display_name(str(source))}: the database is damaged: {'; '.join(problems)}"
-        )
-    sync(target)
 
 
 def _migrate(path: Path, scripts: Path) -> None:

@@ -1,0 +1,47 @@
+"""
+A store as seen by somebody who does not own it: read, never made, upgraded or written.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from conductor_loop.errors import StoreError
+from conductor_loop.model import display_name
+from conductor_loop.store.engine import Readers
+from conductor_loop.store.schema import schema
+
+
+class View:
+    """
+    The database in `state_dir`, beside whoever writes it.
+
+    Raises:
+        StoreError: there is none, it cannot be read, or its schema is not yet that of this program.
+        IncompatibleStoreError: it is too new for this program.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        found = schema(state_dir)
+        found.check_compatible()
+        if found.behind:
+            raise StoreError(
+                f"{display_name(str(found.path))}: has the schema of an older version ({found.revision}); "
+                "bring it to this one with `conductor-loop db upgrade`"
+            )
+        self.path = found.path
+        self.store_id = found.store_id
+        self._readers = Readers(found.path)
+
+    def reader(self, deadline_seconds: float = 1.0) -> AbstractContextManager[Connection]:
+        """
+        Give a read-only connection for a moment, from any thread.
+
+        Raises:
+            QueryTimeoutError: the deadline passed.
+            StoreError: the store cannot be read.
+        """
+        return self._readers.open(deadline_seconds)
