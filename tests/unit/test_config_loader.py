@@ -429,6 +429,59 @@ def test_half_written_names_are_those_of_intake() -> None:
     assert set(forms.HALF_WRITTEN) == {name[1:] for name in NEVER_TAKEN if name.startswith("*")}
 
 
+def test_given_default_is_beaten_by_everything_else(tmp_path: Path) -> None:
+    """It takes the place of the built-in one, and what it is is read as in a file."""
+    defaults = {
+        "admin.socket": "/run/a.sock",
+        "agent.max_workers": 7,
+        "agent.look_ahead": 7,
+        "log.level": "debug",
+    }
+    variables = {"CONDUCTOR_LOOP_AGENT_LOOK_AHEAD": "6"}
+    loaded = load_text(
+        tmp_path,
+        "[agent]\nmax_workers = 5\n",
+        environ=variables,
+        defaults=defaults,
+        flags={"log.level": "error"},
+    )
+
+    assert loaded.config.admin.socket == "/run/a.sock"
+    assert (loaded.config.agent.max_workers, loaded.config.agent.look_ahead) == (5, 6)
+    assert loaded.config.log.level == "error"
+    assert loaded.origins["admin.socket"] == loaded.origins["agent.settle"] == "default"
+
+
+def test_given_default_that_is_wrong_is_named(tmp_path: Path) -> None:
+    """As a default."""
+    (line,) = problems(tmp_path, "", defaults={"agent.max_workers": "many"})
+
+    assert line.startswith('default of [agent] max_workers = "many": not a whole number')
+
+
+def test_admin_socket_is_in_the_state_directory_unless_told(tmp_path: Path) -> None:
+    """Relative paths start from the file's directory, as everywhere."""
+    default = load_text(tmp_path, '[agent]\nstate_dir = "/var/state"').config
+    told = load_text(tmp_path, '[admin]\nsocket = "run/a.sock"').config
+
+    assert config.admin_socket(default) == Path("/var/state/admin.sock")
+    assert config.admin_socket(told) == tmp_path / "run" / "a.sock"
+
+
+def test_what_a_running_agent_cannot_take_over_needs_a_restart() -> None:
+    """Its name, its places and its sockets; everything else is taken over by a reload."""
+    restart = {dotted for dotted, key in config.KEYS.items() if key.restart}
+
+    assert restart == {
+        *(f"agent.{name}" for name in ("name", "handoff_dir", "state_dir", "watch")),
+        *(f"agent.{name}_dir" for name in ("processed", "failed", "status", "work")),
+        "processor.out_dir",
+        *(key.dotted for key in config.KEYS.values() if key.section == "http"),
+        "admin.socket",
+        "store.url",
+    }
+
+
 def test_environment_is_the_process_environment() -> None:
     """The one door to it."""
     assert config.environ() is os.environ

@@ -6,11 +6,22 @@ The only place that reads the environment, and nothing is read when this is impo
 
 from __future__ import annotations
 
-from conductor_loop.config.loader import Loaded, as_written, config_hash, environ, load, merge
+from conductor_loop.config.arguments import ARGUMENTS, as_toml
+from conductor_loop.config.loader import (
+    Loaded,
+    as_written,
+    check_arguments,
+    config_hash,
+    environ,
+    load,
+    merge,
+    read_document,
+)
 from conductor_loop.config.settings import (
     KEYS,
     LOG_LEVELS,
     SECTIONS,
+    Admin,
     Agent,
     Config,
     Files,
@@ -22,13 +33,16 @@ from conductor_loop.config.settings import (
     Retry,
     Store,
     Validation,
+    admin_socket,
 )
 from conductor_loop.config.units import parse_duration
 
 __all__ = [
+    "ARGUMENTS",
     "KEYS",
     "LOG_LEVELS",
     "SECTIONS",
+    "Admin",
     "Agent",
     "Config",
     "Files",
@@ -41,10 +55,14 @@ __all__ = [
     "Retry",
     "Store",
     "Validation",
+    "admin_socket",
+    "as_toml",
     "as_written",
+    "check_arguments",
     "config_hash",
     "environ",
     "load",
     "merge",
     "parse_duration",
+    "read_document",
 ]

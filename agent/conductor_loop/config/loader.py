@@ -13,13 +13,18 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from conductor_loop.config.arguments import ARGUMENTS
 from conductor_loop.config.checks import findings
 from conductor_loop.config.forms import from_text
 from conductor_loop.config.settings import KEYS, SECTIONS, Config, Key
 from conductor_loop.errors import ConfigError, PermissionDeniedError
 
 PREFIX = "CONDUCTOR_LOOP_"
+_DEFAULT, _ARGUMENT = "default", "argument"
+_AS_TOML = ("file ", _DEFAULT, _ARGUMENT)  #: origins whose texts are no numbers or lists
+_BUILT_IN: Mapping[str, object] = MappingProxyType({})
 _HERE = Path()  # the current directory, looked up only when a relative path needs it
 
 
@@ -45,6 +50,7 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, object],
     options: Iterable[str] = (),
+    defaults: Mapping[str, object] = _BUILT_IN,
     strict: bool = False,
 ) -> Loaded:
     """
@@ -56,6 +62,7 @@ def load(
         environ: environment variables, see `environ`.
         flags: dotted key -> value of command-line options; None for not given.
         options: names of variables that stand for options of commands, and for no key.
+        defaults: dotted key -> value as a TOML file would have it, instead of the built-in default.
         strict: unknown keys are errors.
 
     Raises:
@@ -63,7 +70,15 @@ def load(
         PermissionDeniedError: if the file may not be read.
     """
     document = read_document(path) if path else {}
-    return merge(document, path=path, environ=environ, flags=flags, options=options, strict=strict)
+    return merge(
+        document,
+        path=path,
+        environ=environ,
+        flags=flags,
+        options=options,
+        defaults=defaults,
+        strict=strict,
+    )
 
 
 def environ() -> Mapping[str, str]:
@@ -157,24 +172,50 @@ def merge(
     environ: Mapping[str, str],
     flags: Mapping[str, object],
     options: Iterable[str] = (),
+    defaults: Mapping[str, object] = _BUILT_IN,
+    arguments: Mapping[str, object] = _BUILT_IN,
     strict: bool = False,
 ) -> Loaded:
     """
     Return the configuration made of the tables of a file, the environment and flags; see `load`.
 
+    Args:
+        arguments: keyword (see `ARGUMENTS`) -> value as a TOML file would have it; they beat all else.
+
     Raises:
         ConfigError: naming everything that is wrong.
     """
     found = _Findings(strict)
-    given = _from_file(document, path, found)
+    given = _from_defaults(defaults) | _from_file(document, path, found)
     given |= _from_environment(environ, set(options), found) | _from_flags(flags)
+    given |= _from_arguments(arguments)
     values, bad = _read_values(given, found)
     config = _build(values)
     _cross_check(config, given, bad, found)
     if found.problems:
         raise ConfigError(*found.problems, warnings=found.warnings)
-    origins = {dotted: given[dotted].origin if dotted in given else "default" for dotted in KEYS}
+    origins = {dotted: given[dotted].origin if dotted in given else _DEFAULT for dotted in KEYS}
     return Loaded(config, origins, tuple(found.warnings))
+
+
+def check_arguments(arguments: Mapping[str, object]) -> None:
+    """
+    Look at each keyword argument by itself; what they are together is for `merge` to check.
+
+    Raises:
+        ConfigError: naming everything that is wrong.
+    """
+    found = _Findings(strict=True)
+    _read_values(_from_arguments(arguments), found)
+    if found.problems:
+        raise ConfigError(*found.problems)
+
+
+def _from_defaults(defaults: Mapping[str, object]) -> dict[str, _Given]:
+    return {
+        dotted: _Given(value, _DEFAULT, _default_of(KEYS[dotted]), _HERE)
+        for dotted, value in defaults.items()
+    }
 
 
 def _from_file(document: Mapping[str, object], path: Path | None, found: _Findings) -> dict[str, _Given]:
@@ -218,6 +259,13 @@ def _from_flags(flags: Mapping[str, object]) -> dict[str, _Given]:
     return given
 
 
+def _from_arguments(arguments: Mapping[str, object]) -> dict[str, _Given]:
+    return {
+        ARGUMENTS[keyword].dotted: _Given(value, _ARGUMENT, keyword, _HERE)
+        for keyword, value in arguments.items()
+    }
+
+
 def _read_values(given: Mapping[str, _Given], found: _Findings) -> tuple[dict[str, object], set[str]]:
     values, bad = {}, set()
     for dotted, entry in given.items():
@@ -231,7 +279,7 @@ def _read_values(given: Mapping[str, _Given], found: _Findings) -> tuple[dict[st
 
 
 def _read(key: Key, entry: _Given) -> object:
-    from_outside = isinstance(entry.value, str) and not entry.origin.startswith("file ")
+    from_outside = isinstance(entry.value, str) and not entry.origin.startswith(_AS_TOML)
     value = from_text(key.form, str(entry.value)) if from_outside else entry.value
     result: object = key.form.read(value, entry.base)
     return result
@@ -255,11 +303,15 @@ def _cross_check(config: Config, given: Mapping[str, _Given], bad: set[str], fou
             continue  # said already; the value looked at here is only the default
         dotted = next((key for key in finding.keys if key in given), finding.keys[0])
         key = KEYS[dotted]
-        where = given[dotted].where if dotted in given else f"default of [{key.section}] {key.name}"
+        where = given[dotted].where if dotted in given else _default_of(key)
         value = _shown(written[key.section][key.name], key)
         other = "" if dotted == finding.keys[0] else f"{finding.keys[0]}: "
         line = f"{where} = {value}: {other}{finding.wrong}"
         (found.problems if finding.fatal else found.warnings).append(line)
+
+
+def _default_of(key: Key) -> str:
+    return f"default of [{key.section}] {key.name}"
 
 
 def _keys_of(section: str) -> list[Key]:

@@ -15,7 +15,15 @@ from conductor_loop.config.forms import Form, choice, duration, integer, integer
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def setting(default: object, form: Form, help_text: str, *, folder: str = "", secret: bool = False) -> Any:
+def setting(
+    default: object,
+    form: Form,
+    help_text: str,
+    *,
+    folder: str = "",
+    secret: bool = False,
+    restart: bool = False,
+) -> Any:
     """
     Return a dataclass field for one key.
 
@@ -25,8 +33,16 @@ def setting(default: object, form: Form, help_text: str, *, folder: str = "", se
         help_text: one or two sentences for the reference page.
         folder: the name below `handoff_dir` that is the default instead.
         secret: never show the value.
+        restart: a running agent keeps the old value until it is started again.
     """
-    metadata = {"form": form, "help": help_text, "default": default, "folder": folder, "secret": secret}
+    metadata = {
+        "form": form,
+        "help": help_text,
+        "default": default,
+        "folder": folder,
+        "secret": secret,
+        "restart": restart,
+    }
     return field(default=form.read(default, Path("/")), metadata=metadata)
 
 
@@ -36,14 +52,20 @@ class Agent:
     The agent and its directories.
     """
 
-    name: str = setting("agent", forms.NAME, "Name of this agent, as rows, status files and logs show it.")
+    name: str = setting(
+        "agent", forms.NAME, "Name of this agent, as rows, status files and logs show it.", restart=True
+    )
     handoff_dir: Path = setting(
-        "/var/lib/conductor-loop/handoff", forms.PATH, "The watched directory; producers drop files here."
+        "/var/lib/conductor-loop/handoff",
+        forms.PATH,
+        "The watched directory; producers drop files here.",
+        restart=True,
     )
     state_dir: Path = setting(
         "/var/lib/conductor-loop/state",
         forms.PATH,
         "Database, locks and running marks. On a local file system only.",
+        restart=True,
     )
     pattern: str = setting(
         "intent-*.json",
@@ -84,30 +106,35 @@ class Agent:
         "auto",
         choice("auto", "inotify", "poll"),
         "How new files are noticed. `auto` polls on network file systems and uses inotify elsewhere.",
+        restart=True,
     )
     processed_dir: Path = setting(
         "/var/lib/conductor-loop/handoff/processed",
         forms.PATH,
         "Where processed files go. On the file system of handoff_dir.",
         folder="processed",
+        restart=True,
     )
     failed_dir: Path = setting(
         "/var/lib/conductor-loop/handoff/failed",
         forms.PATH,
         "Where failed and rejected files go. On the file system of handoff_dir.",
         folder="failed",
+        restart=True,
     )
     status_dir: Path = setting(
         "/var/lib/conductor-loop/handoff/status",
         forms.PATH,
         "Where status files go. On the file system of handoff_dir.",
         folder="status",
+        restart=True,
     )
     work_dir: Path = setting(
         "/var/lib/conductor-loop/handoff/work",
         forms.PATH,
         "Where claimed files are while they are worked on. On the file system of handoff_dir.",
         folder="work",
+        restart=True,
     )
 
 
@@ -131,7 +158,7 @@ class Processor:
     mode: str = setting("direct", choice("direct", "structured"), "`structured` appends `-structured`.")
     handler: str = setting("", forms.HANDLER, 'For kind `python`: "module:function".')
     out_dir: Path = setting(
-        "/var/lib/conductor-loop/out", forms.PATH, "Where the processor writes what it makes."
+        "/var/lib/conductor-loop/out", forms.PATH, "Where the processor writes what it makes.", restart=True
     )
     timeout: float = setting("30s", duration("10ms", "7d"), "Time that one attempt may take.")
     kill_grace: float = setting(
@@ -187,36 +214,60 @@ class Http:
     Metrics and health over HTTP.
     """
 
-    metrics_host: str = setting("127.0.0.1", forms.HOST, "Address to listen on.")
-    metrics_port: int = setting(8080, integer(0, 65_535), "Port to listen on; 0 disables the server.")
+    metrics_host: str = setting("127.0.0.1", forms.HOST, "Address to listen on.", restart=True)
+    metrics_port: int = setting(
+        8080, integer(0, 65_535), "Port to listen on; 0 disables the server.", restart=True
+    )
     web_config: str = setting(
         "",
         forms.FILE,
         "For TLS and users, in the format of Prometheus exporter-toolkit. Comes with a later version: leave it empty.",
+        restart=True,
     )
     api: str = setting(
         "full",
         choice("full", "metrics-only"),
         "`metrics-only` is to show no history and no outputs of commands. No effect yet: neither is shown at all.",
+        restart=True,
     )
     allowed_hosts: tuple[str, ...] = setting(
-        [], forms.HOSTS, "Further names by which clients may call this server (the `Host` header)."
+        [],
+        forms.HOSTS,
+        "Further names by which clients may call this server (the `Host` header).",
+        restart=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """
+    How `conductor-loop pause`, `files retry` and the other commands reach a running agent on the same machine.
+    """
+
+    socket: str = setting(
+        "",
+        forms.FILE,
+        "The unix socket of the agent. Empty: `admin.sock` in state_dir; for `/etc/conductor-loop/NAME.toml` "
+        "`/run/conductor-loop/NAME/admin.sock`.",
+        restart=True,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """
-    How long files are kept; "0" keeps them for ever. Deletion comes with a later version: nothing is deleted yet.
+    How long filed files are kept; "0" keeps them for ever. Deletion is slow and steady, so that it is never felt:
+    about 20 files a second, more only where half a day would not suffice. Only what the agent has filed itself, and
+    nobody has changed since, is deleted.
     """
 
     keep_processed: float = setting(
-        "30d", duration(), "Age at which processed files are deleted. No effect yet."
+        "30d", duration(), "Age, since they ended, at which processed files are deleted."
     )
     keep_failed: float = setting(
-        "400d", duration(), "Age at which failed and rejected files are deleted. No effect yet."
+        "400d", duration(), "Age at which failed and rejected files are deleted, with their error logs."
     )
-    keep_status: float = setting("30d", duration(), "Age at which status files are deleted. No effect yet.")
+    keep_status: float = setting("30d", duration(), "Age of its file at which a status file is deleted.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +300,9 @@ class Store:
     Where history is kept.
     """
 
-    url: str = setting("", forms.URL, "Empty: SQLite in state_dir. Nothing else yet.", secret=True)
+    url: str = setting(
+        "", forms.URL, "Empty: SQLite in state_dir. Nothing else yet.", secret=True, restart=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +325,7 @@ class Config:
     validation: Validation = field(default_factory=Validation)
     retry: Retry = field(default_factory=Retry)
     http: Http = field(default_factory=Http)
+    admin: Admin = field(default_factory=Admin)
     files: Files = field(default_factory=Files)
     history: History = field(default_factory=History)
     store: Store = field(default_factory=Store)
@@ -291,6 +345,7 @@ class Key:
     default: object  #: as written in a file
     folder: str
     secret: bool
+    restart: bool
 
     @property
     def dotted(self) -> str:
@@ -299,6 +354,13 @@ class Key:
     @property
     def variable(self) -> str:
         return f"CONDUCTOR_LOOP_{self.section}_{self.name}".upper()
+
+
+def admin_socket(config: Config) -> Path:
+    """
+    Return where the agent of this configuration listens for commands.
+    """
+    return Path(config.admin.socket) if config.admin.socket else config.agent.state_dir / "admin.sock"
 
 
 #: Section name -> its class, in the order of the reference page.
