@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,23 @@ from conductor_loop.ledger import recovery
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.ledger.marks import Mark
+from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.places import Paths, Places
 from conductor_loop.ledger.restore import Restorer
-from conductor_loop.ledger.status import Author
 from conductor_loop.ledger.survey import survey
 from conductor_loop.metrics.live import Live
-from conductor_loop.model import Arrival, Filed, FoundBy, Identity, Job, Report, Run, Succeeded, Verdict
+from conductor_loop.model import (
+    Arrival,
+    Author,
+    Filed,
+    FoundBy,
+    Identity,
+    Job,
+    Report,
+    Run,
+    Succeeded,
+    Verdict,
+)
 from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.store import queries
 from conductor_loop.store.database import Store
@@ -133,6 +145,29 @@ class Bench:
         """
         wait_until(lambda: {job.id for job in jobs} <= {filed.id for filed in self.filed})
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Have the ledger do nothing meanwhile; what it is told then comes in one batch.
+        """
+
+        class Hold:
+            pass
+
+        reached, go_on = threading.Event(), threading.Event()
+
+        def hold(message: Hold, page: Page) -> None:
+            reached.set()
+            go_on.wait(10)
+
+        self.ledger._handlers[Hold] = hold
+        self.ledger.post(Hold())
+        assert reached.wait(10)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def status(self, row: queries.FileRow) -> dict[str, Any]:
         """
         Return what a file's status file says.
@@ -164,6 +199,7 @@ def running(
     settings: dict[str, object] = {"look_ahead": 64, "max_waiting": 1000, "scan_interval": 0.1, **options}
     ledger = Ledger(
         writer=store.writer,
+        reader=store.reader,
         book=Book(store_id=store.store_id, totals=totals, highest_number=highest),
         places=places,
         live=live,

@@ -240,3 +240,52 @@ def test_close_keeps_back_what_is_queued(desk: Desk) -> None:
     desk.admission.close()
 
     assert [desk.admission.take() for _ in range(5)] == [None] * 5
+
+
+def test_dismissed_worker_gets_no_job(desk: Desk) -> None:
+    """
+    As many calls as were asked for, once nothing is queued; the next one gets a job again.
+    """
+    desk.claim(1)
+    desk.admission.dismiss(2)
+    desk.claim(2)
+    taken = [desk.admission.take() for _ in range(4)]
+
+    assert [None if job is None else job.number for job in taken] == [1, None, None, 2]
+
+
+def test_dismissed_after_the_end_are_told_of_the_end(desk: Desk) -> None:
+    """
+    Whatever comes first, nobody waits for ever.
+    """
+    desk.admission.dismiss(1)
+    desk.admission.close()
+
+    assert [desk.admission.take() for _ in range(5)] == [None] * 5
+
+
+def test_larger_look_ahead_is_room_at_once(desk: Desk) -> None:
+    """
+    Intake, which waits because there was none, is woken.
+    """
+    desk.offer(*(str(number) for number in range(8)))
+    full = desk.admission.room()
+    desk.admission.resize(10)
+
+    assert (full, desk.admission.room(), desk.wakes) == (0, 2, 1)
+
+
+def test_smaller_look_ahead_leaves_what_is_queued(desk: Desk) -> None:
+    """
+    There is room again when enough of it is gone.
+    """
+    desk.offer(*(str(number) for number in range(8)))
+    desk.claim(*range(8))
+    desk.admission.resize(2)
+    rooms = []
+    for _ in range(8):
+        rooms.append(desk.admission.room())
+        assert desk.admission.take()
+
+    assert rooms == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert desk.admission.room() == 2

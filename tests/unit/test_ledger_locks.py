@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conductor_loop.errors import ConfigError, OwnedError
-from conductor_loop.ledger.locks import LOCK_NAME, DirectoryLock
+from conductor_loop.ledger.locks import LOCK_NAME, DirectoryLock, _is_file, holder
 
 AGENT_ROOT = Path(__file__).parent.parent.parent / "agent"
 HOLDER = """
@@ -111,3 +111,47 @@ def test_symlink_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="symbolic links"):
         DirectoryLock(tmp_path, "me")
     assert (tmp_path / "precious").read_text() == "keep"
+
+
+def test_holder_is_known_without_a_try_to_lock(tmp_path: Path) -> None:
+    """
+    By pid and by what it says of itself; a directory that was given back, or never was one's, has none.
+    """
+    assert holder(tmp_path) is None
+    with closing(DirectoryLock(tmp_path, "agent 'one'")):
+        assert holder(tmp_path) == (os.getpid(), "agent 'one'")
+    assert holder(tmp_path) is None
+    assert holder(tmp_path / "missing") is None
+
+
+def test_holder_that_says_nothing_has_a_number(tmp_path: Path) -> None:
+    """
+    The disk was full when it locked.
+    """
+    with closing(DirectoryLock(tmp_path, "agent 'one'")):
+        os.truncate(tmp_path / LOCK_NAME, 0)
+
+        assert holder(tmp_path) == (os.getpid(), f"process {os.getpid()}")
+
+
+@pytest.mark.parametrize(
+    ("place", "ours"),
+    [("fe:01:12345", True), ("fe:02:12345", False), ("fe:01:12346", False), ("00:2d:12345", False)],
+)
+def test_lock_is_known_by_device_and_inode(place: str, ours: bool) -> None:
+    """
+    As the kernel's table of locks has them, in hexadecimal numbers and a decimal one.
+    """
+    assert _is_file(place, found_at(os.makedev(0xFE, 1), 12345)) is ours
+
+
+def test_lock_on_a_file_system_without_a_device_is_known_by_its_inode() -> None:
+    """
+    There the table has another device than stat has.
+    """
+    assert _is_file("00:1a:12345", found_at(os.makedev(0, 0x2D), 12345))
+    assert not _is_file("fe:01:12345", found_at(os.makedev(0, 0x2D), 12345))
+
+
+def found_at(device: int, inode: int) -> os.stat_result:
+    return os.stat_result((0o100640, inode, device, 1, 0, 0, 0, 0, 0, 0))

@@ -5,6 +5,7 @@ The running marks, as an agent that died leaves them.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor_loop.ledger.marks import Mark, Marks, read_boot_id
+from conductor_loop.ledger.marks import Mark, Marks, read_boot_id, read_marks
 from conductor_loop.model import Job
 
 
@@ -172,3 +173,64 @@ def test_boot_id_is_the_kernels() -> None:
     """
     assert len(read_boot_id()) == 36
     assert read_boot_id() == read_boot_id()
+
+
+def test_grown_file_holds_the_marks_of_further_workers(path: Path, marks: Marks) -> None:
+    """
+    Those that stand are left alone, and the new places are there before anybody needs them.
+    """
+    marks.running(2, job(2))
+    marks.grow(5)
+    size = path.stat().st_size
+    marks.running(4, job(4))
+
+    assert path.stat().st_size == size == 5 * 256
+    assert [mark.id for mark in left_behind(path)] == ["0123456789-2", "0123456789-4"]
+
+
+def test_file_does_not_shrink_while_workers_beyond_have_work_in_hand(path: Path, marks: Marks) -> None:
+    """
+    An agent that is killed right after fewer workers were asked for leaves all marks behind.
+    """
+    marks.running(2, job(2))
+    marks.grow(1)
+
+    assert [mark.id for mark in left_behind(path)] == ["0123456789-2"]
+    marks.clear_all()
+    assert left_behind(path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_marks_that_find_no_room_change_nothing(marks: Marks) -> None:
+    """
+    The disk is full: there are as many places as before, and they work.
+    """
+    kept = os.dup(marks._fd)
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, marks._fd)
+    os.close(full)
+    with pytest.raises(OSError, match="No space left"):
+        marks.grow(4)
+    os.dup2(kept, marks._fd)
+    os.close(kept)
+
+    marks.running(2, job(2))
+    with pytest.raises(IndexError):
+        marks.running(3, job(3))
+
+
+def test_marks_are_read_without_making_the_file(tmp_path: Path) -> None:
+    """
+    Beside the agent that writes them, and where there never was one.
+    """
+    path = tmp_path / "running"
+    assert read_marks(path) == []
+    assert not path.exists()
+
+    with closing(Marks(path, count=2, boot="b")) as marks:
+        marks.clear_all()
+        marks.running(1, job(7))
+        marks.spawned(1, 4711, 99)
+
+        assert read_marks(path) == marks.left_behind()
+        assert [(mark.id, mark.pid) for mark in read_marks(path)] == [("0123456789-7", 4711)]

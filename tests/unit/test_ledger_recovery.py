@@ -5,6 +5,8 @@ What recovery decides, row by row of the table, and that doing it twice changes 
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conductor_loop.ledger import moves
 from conductor_loop.ledger.marks import Mark
 from conductor_loop.ledger.places import Places
 from conductor_loop.ledger.recovery import Action, Adopt, Claim, Close, File, Poison, Resume, Vanish, plan
@@ -26,7 +29,8 @@ from conductor_loop.store.database import Store
 from conductor_loop.store.queries import FileRow
 from conservation import rows_of
 from ledgers import paths_below, running
-from store_rows import NOW, claim, end, wait
+from store_rows import NOW, claim, end, filed, wait
+from waiting import wait_until
 
 FILE = Identity(1, 100, 20, 30, 40)
 RENAMED = FILE._replace(ctime_ns=41)
@@ -67,6 +71,8 @@ def mark(interruptions: int = 0) -> Mark:
 
 ONCE_INTERRUPTED = row(interruptions=1)
 TWICE_INTERRUPTED = row(interruptions=2)
+RETRY = row(retry_of=7, retry_target="intent-1-s-7.json")
+ENDED_RETRY = ended(retry_of=7, retry_target="intent-1-s-7.json")
 VANISHED = ended(outcome="vanished", kind="vanished", target=None, status_name=None)
 
 
@@ -90,6 +96,15 @@ VANISHED = ended(outcome="vanished", kind="vanished", target=None, status_name=N
         (Found(row=row(), in_handoff=CHANGED), Vanish(row())),
         (Found(row=row()), Vanish(row())),
         (Found(row=row(), mark=mark()), Vanish(row())),
+        # of a retry, that comes from failed/
+        (Found(row=RETRY, in_slot=RENAMED), Resume(RETRY, 0)),
+        (Found(row=RETRY, in_slot=RENAMED, mark=mark()), Resume(RETRY, 1)),
+        (Found(row=RETRY, in_failed=FILE), Claim(RETRY)),
+        (Found(row=RETRY, in_failed=RENAMED), Claim(RETRY)),
+        (Found(row=RETRY, in_failed=CHANGED), Claim(RETRY)),
+        (Found(row=RETRY, in_failed=OTHER), Claim(RETRY)),  # an editor's
+        (Found(row=RETRY, in_handoff=FILE), Vanish(RETRY)),
+        (Found(row=RETRY), Vanish(RETRY)),
         # an outcome
         (Found(row=ended(), in_slot=RENAMED), File(ended())),
         (Found(row=ended(), in_slot=CHANGED), File(ended())),
@@ -100,9 +115,13 @@ VANISHED = ended(outcome="vanished", kind="vanished", target=None, status_name=N
         (Found(row=ended(), in_target=RENAMED), Close(ended(), rewrite_status=True)),
         (Found(row=ended(), in_target=CHANGED), Close(ended(), rewrite_status=True)),
         (Found(row=ended(), in_target=OTHER), Close(ended(), rewrite_status=False)),
-        (Found(row=ended(), in_handoff=FILE), File(ended(), from_handoff=True)),
+        (Found(row=ended(), in_handoff=FILE), File(ended(), undone=True)),
         (Found(row=ended(), in_handoff=OTHER), Close(ended(), rewrite_status=False)),
         (Found(row=ended()), Close(ended(), rewrite_status=False)),
+        (Found(row=ENDED_RETRY, in_failed=FILE), File(ENDED_RETRY, undone=True)),
+        (Found(row=ENDED_RETRY, in_failed=RENAMED), Close(ENDED_RETRY, rewrite_status=False)),
+        (Found(row=ENDED_RETRY, in_handoff=FILE), Close(ENDED_RETRY, rewrite_status=False)),
+        (Found(row=ENDED_RETRY, in_failed=FILE, in_target=FILE), Close(ENDED_RETRY, rewrite_status=True)),
         (Found(row=VANISHED), Close(VANISHED, rewrite_status=False)),
         (Found(row=VANISHED, in_handoff=FILE), Close(VANISHED, rewrite_status=False)),
     ],
@@ -134,6 +153,7 @@ def test_every_action_says_what_it_does() -> None:
         Resume(row(), 1),
         Poison(row(), 3),
         Claim(row()),
+        Claim(RETRY),
         Vanish(row()),
         File(ended()),
         Close(ended(), rewrite_status=True),
@@ -145,12 +165,16 @@ def test_every_action_says_what_it_does() -> None:
 
 
 HALF_CLAIMED = Found(row=row(), in_slot=FILE, in_handoff=FILE)
+HALF_RETRIED = Found(row=RETRY, in_slot=FILE, in_failed=FILE)
 
 
 @pytest.mark.parametrize(
     ("found", "twice"),
     [
         (HALF_CLAIMED, True),
+        (HALF_RETRIED, True),
+        (dataclasses.replace(HALF_RETRIED, in_failed=None, in_handoff=FILE), False),
+        (dataclasses.replace(HALF_RETRIED, in_failed=OTHER), False),
         (dataclasses.replace(HALF_CLAIMED, in_handoff=OTHER), False),
         (dataclasses.replace(HALF_CLAIMED, mark=mark()), False),
         (dataclasses.replace(HALF_CLAIMED, row=row(attempts=1)), False),
@@ -200,6 +224,17 @@ class Site:
     def commit(self, changes: Changes) -> None:
         changes.totals[("claimed", "")] = 10
         self.store.writer.commit(changes)
+
+    def end_badly(self, number: int, identity: Identity, *, target: str) -> Path:
+        """
+        Enter a file that ended as failed and is filed as `target`; return its error log.
+        """
+        claims = [claim(number, name=target, slot=99, identity=identity)]
+        ends = [end(number, outcome=Outcome.FAILED, kind=Kind.TIMEOUT, target=target, size=identity.size)]
+        self.commit(Changes(claims=claims, ends=ends, filed=[filed(number)]))
+        log = self.paths.failed / f"{target}.error.log"
+        log.write_text(f"File:      {target}\nId:        {self.store.store_id}-{number}\n")
+        return log
 
     def facts(self, marks: dict[str, Mark] | None = None) -> Facts:
         with self.store.reader() as connection:
@@ -261,6 +296,96 @@ def test_a_slot_given_on_after_a_vanished_file_is_not_that_ones(site: Site) -> N
     assert isinstance(second, Resume)
 
 
+def test_a_retry_not_moved_yet_is_found_in_failed(site: Site) -> None:
+    """By the error log beside it, which names the file that it was; so an editor may have replaced it."""
+    was = site.put(site.paths.failed / "x")
+    site.end_badly(1, was, target="x")
+    (site.root / "new").write_text("mended")
+    (site.root / "new").replace(site.paths.failed / "x")
+    site.commit(Changes(claims=[claim(2, name="y", identity=was, retry_of=1)]))
+
+    [action] = plan(site.facts())
+    assert isinstance(action, Claim)
+    assert "file 2 (y) is still in failed/" in action.describe()
+
+
+def test_a_retry_without_an_error_log_is_found_by_its_inode(site: Site) -> None:
+    """The dead agent, or a person, had removed the log."""
+    was = site.put(site.paths.failed / "x")
+    log = site.end_badly(1, was, target="x")
+    site.commit(Changes(claims=[claim(2, name="y", identity=was, retry_of=1)]))
+    log.unlink()
+
+    assert isinstance(plan(site.facts())[0], Claim)
+    (site.paths.failed / "x").rename(site.root / "away")
+    site.put(site.paths.failed / "x")
+    assert isinstance(plan(site.facts())[0], Vanish)
+
+
+def test_a_file_of_another_number_is_not_taken_for_a_retry(site: Site) -> None:
+    """It came there after somebody had taken the first one away, and was given its inode."""
+    was = site.put(site.paths.failed / "x")
+    log = site.end_badly(1, was, target="x")
+    log.write_text(log.read_text().replace("-1\n", "-5\n"))
+    site.commit(Changes(claims=[claim(2, name="y", identity=was, retry_of=1)]))
+
+    assert isinstance(plan(site.facts())[0], Vanish)
+
+
+def test_a_retry_whose_old_row_is_no_longer_kept_vanishes(site: Site) -> None:
+    """Nobody knows where it was."""
+    was = site.put(site.paths.failed / "x")
+    site.commit(Changes(claims=[claim(2, name="x", identity=was, retry_of=1)]))
+
+    assert isinstance(plan(site.facts())[0], Vanish)
+
+
+@pytest.mark.parametrize("state", ["retry entered", "retry claimed"])
+def test_a_retry_cut_short_is_carried_on(tmp_path: Path, state: str) -> None:
+    """The file runs under its own name, and the error log that it left is gone."""
+    with closing(Site(tmp_path)) as site:
+        Left(1, state, "x", Outcome.PROCESSED).make(site)
+        log = site.paths.failed / "51-x.error.log"
+        assert log.exists()
+    with running(tmp_path) as bench:
+        job = bench.take()
+        assert (job.name, job.attempt, job.retry) == ("x", 1, True)
+        assert bench.listing("failed") == []
+        bench.report(job)
+        bench.wait_filed(job)
+
+        assert bench.listing("processed") == ["x"]
+        assert bench.row(1).retry_of == 51
+
+
+def test_a_retry_half_linked_into_its_slot_loses_the_other_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where moves are a link and an unlink, the second name in failed/ would be a file that nobody knows."""
+    monkeypatch.setattr(moves, "_renameat2", lambda *args: errno.EINVAL)
+    with closing(Site(tmp_path)) as site:
+        Left(1, "retry claimed", "x", Outcome.PROCESSED).make(site)
+        os.link(site.slot(1, "x"), site.paths.failed / "51-x")
+        identity = Identity.from_stat(site.slot(1, "x").stat())
+        assert plan(site.facts()) == [Resume(site.facts().rows[0].row, 0, twice=True)]
+        assert site.facts().rows[0].in_failed == identity
+    with running(tmp_path) as bench:
+        job = bench.take()
+        assert bench.listing("failed") == []
+        bench.report(job)
+
+
+def test_a_retry_whose_moves_power_loss_undid_is_filed_without_running(tmp_path: Path) -> None:
+    """It ended as processed, so it does not stay in failed/."""
+    with closing(Site(tmp_path)) as site:
+        Left(1, "retry ended and moves undone", "x", Outcome.PROCESSED).make(site)
+    with running(tmp_path) as bench:
+        wait_until(lambda: bench.filed)
+
+        assert bench.listing("processed") == ["1-x"]
+        assert bench.listing("failed") == []
+
+
 STATES = (
     "entered",  # row committed, not moved
     "claimed",
@@ -276,6 +401,10 @@ STATES = (
     "nowhere",
     "vanished",
     "stray",
+    "retry entered",
+    "retry claimed",  # and the error log that explained why it lay in failed/ not removed
+    "retry ended and moves undone",
+    "retry nowhere",
 )
 ENDS = (Outcome.PROCESSED, Outcome.FAILED)
 
@@ -299,6 +428,17 @@ class Left:
     def status_name(self) -> str:
         return f"{self.name}-{self.number}.status"
 
+    @property
+    def old(self) -> int | None:
+        """
+        The number of the file that it was, if it is a retry.
+        """
+        return self.number + 50 if self.state.startswith("retry") else None
+
+    @property
+    def old_target(self) -> str:
+        return f"{self.old}-{self.name}"
+
     def make(self, site: Site) -> dict[str, Mark]:
         """
         Put file, rows and status file where they were; return the marks.
@@ -307,6 +447,8 @@ class Left:
         slot.parent.mkdir(parents=True)
         place = self._place(site)
         identity = site.put(slot if place.exists() else place, str(self.number).encode())
+        if self.old is not None:
+            site.end_badly(self.old, identity, target=self.old_target)
         if self.state == "stray":
             return {}
         if self.state.endswith("status"):
@@ -316,22 +458,25 @@ class Left:
         return self._marks(site) if self.state.endswith("running") else {}
 
     def _place(self, site: Site) -> Path:
+        if self.state in {"retry entered", "retry ended and moves undone"}:
+            return site.paths.failed / self.old_target
         if self.state in {"entered", "ended and moves undone"}:
             return site.paths.handoff / self.name
         if self.state in {"filed", "filed with status"}:
             done = self.outcome is Outcome.PROCESSED
             return (site.paths.processed if done else site.paths.failed) / self.target
-        if self.state in {"filed and taken", "nowhere", "vanished"}:
+        if self.state in {"filed and taken", "nowhere", "vanished", "retry nowhere"}:
             return site.root / "taken" / str(self.number)
         return site.slot(self.number, self.name)
 
     def _rows(self, identity: Identity) -> Changes:
-        changes = Changes(claims=[claim(self.number, name=self.name, slot=self.number, identity=identity)])
+        given = {"name": self.name, "slot": self.number, "identity": identity, "retry_of": self.old}
+        changes = Changes(claims=[claim(self.number, **given)])
         if self.state == "waiting":
             changes.waits.append(wait(self.number))
         if self.state.startswith("interrupted"):
             changes.waits.append(wait(self.number, attempts=0, interruptions=2, next_attempt_at=None))
-        if self.state.startswith(("ended", "filed", "vanished")):
+        if self.state.startswith(("ended", "filed", "vanished", "retry ended")):
             changes.ends.append(self._end(identity))
         return changes
 
@@ -365,7 +510,7 @@ def picture(root: Path) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     return rows, files
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(STATES), st.sampled_from("xy"), st.sampled_from(ENDS)), max_size=5))
 def test_recovering_twice_is_recovering_once(states: list[tuple[str, str, Outcome]]) -> None:
     """Whatever was left behind: a recovery that dies before its marks are cleared is repeated without harm."""

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from conductor_loop.ledger import moves, status
 from conductor_loop.ledger.entry import Ending
-from conductor_loop.model import Kind, Outcome, display_name
+from conductor_loop.model import Author, Kind, Outcome, display_name
 
 MOMENT = 1_795_000_000_987_654  # 2026-11-18T11:06:40Z
-AUTHOR = status.Author(processed_by="conductor-loop", mode="direct", porch_path="/usr/bin/porch")
+AUTHOR = Author(processed_by="conductor-loop", mode="direct", porch_path="/usr/bin/porch")
 KEYS = [
     *("intent_file", "status", "message", "timestamp", "processed_by", "mode", "porch_path"),
     *("id", "outcome", "kind", "attempts", "exit_code", "duration_seconds", "sha256", "filed_as"),
@@ -110,7 +110,7 @@ def test_document_takes_odd_strings(
     """
     It is written by hand, so whatever stands in it: it parses, and says the same.
     """
-    author = status.Author(processed_by=mode, mode=mode, porch_path=mode)
+    author = Author(processed_by=mode, mode=mode, porch_path=mode)
     odd = ending(message=message, target=target, exit_code=exit_code, kind=Kind.TIMEOUT)
     found = json.loads(status.document(name, "s-1", odd, author))
 

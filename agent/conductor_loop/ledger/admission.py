@@ -44,7 +44,7 @@ class Admission:
             set()
         )  #: claimed, and for some reason in the handoff directory; these take no room
         self._first = 0  #: ready for their first attempt; the look-ahead bounds these alone, so that
-        self._again = 0  #: files that are ready for another one cannot starve new files
+        self._again = 0  #: files that are ready for another one, or tried again, cannot starve new files
         self._paused = False
         self._closed = False
         self._starved = False
@@ -91,16 +91,25 @@ class Admission:
 
     def take(self) -> Job | None:
         """
-        Wait for a job; None means that there will be no more.
+        Wait for a job; None: there will be no more, or `dismiss` asks the caller to look whether it is still wanted.
         """
         job = self._queue.get()
-        if job is None or self._closed:
+        if self._closed:
             self._queue.put(None)  # for the next worker
+            return None
+        if job is None:
             return None
         with self._lock:
             self._count(job, -1)
         self._wake_if_half_empty()
         return job
+
+    def dismiss(self, count: int) -> None:
+        """
+        Let `take` return None so many times, as soon as nothing is queued.
+        """
+        for _ in range(count):
+            self._queue.put(None)
 
     def report(self, report: Report) -> None:
         """
@@ -160,6 +169,14 @@ class Admission:
         self._closed = True
         self._queue.put(None)
 
+    def resize(self, look_ahead: int) -> None:
+        """
+        Replace the look-ahead; what is queued beyond a smaller one stays queued.
+        """
+        with self._lock:
+            self._look_ahead = look_ahead
+        self._wake()
+
     def room_again(self) -> int:
         """
         Return how many files may be queued for another attempt now.
@@ -175,7 +192,7 @@ class Admission:
             self._wake()
 
     def _count(self, job: Job, change: int) -> None:
-        if job.attempt == 1:
+        if job.attempt == 1 and not job.retry:
             self._first += change
         else:
             self._again += change

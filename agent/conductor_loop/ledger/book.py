@@ -5,13 +5,25 @@ What the ledger knows: the open files and the durable counters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from conductor_loop.ledger.entry import Entry
 from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.request import Request
 from conductor_loop.metrics import counting
 from conductor_loop.model import Finished
 
 _LAST = ("claimed", "")  #: counts claims, and so is the number of the last one
+
+
+class Note(Request[None]):
+    """
+    The message that these values are to be among the durable counters; answered once they are.
+    """
+
+    def __init__(self, values: Mapping[tuple[str, str], int]) -> None:
+        super().__init__("noting how far old files are deleted")
+        self.values = dict(values)
 
 
 class Book:
@@ -47,6 +59,13 @@ class Book:
         Return the id of a file, which no other file of any store has.
         """
         return f"{self._store_id}-{number}"
+
+    @property
+    def last_number(self) -> int:
+        """
+        The highest number that was ever given.
+        """
+        return self._totals[_LAST]
 
     def next_number(self, page: Page) -> int:
         """
@@ -94,6 +113,14 @@ class Book:
         """
         key = (metric, label)
         self._totals[key] = page.changes.totals[key] = self._totals.get(key, 0) + by
+
+    def note(self, note: Note, page: Page) -> None:
+        """
+        Keep values among the durable counters.
+        """
+        self._totals.update(note.values)
+        page.changes.totals.update(note.values)
+        page.after.append(partial(note.answer, None))
 
     def finish(self, finished: Finished, page: Page) -> None:
         """

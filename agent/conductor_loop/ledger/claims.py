@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from conductor_loop import clock
-from conductor_loop.ledger import moves
+from conductor_loop.ledger import failed, moves
 from conductor_loop.ledger.admission import Admission, Offer
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.entry import Entry
@@ -63,8 +63,44 @@ class Claims:
         """
         Enter the offered files; they are moved once that is durable.
         """
-        entries = [entry for arrival in offer.arrivals if (entry := self._enter(arrival, page))]
+        if PauseReason.DRAIN in self._pauses:  # offered before intake heard of it
+            self._admission.settled([arrival.name for arrival in offer.arrivals])
+            return
+        entries = [entry for arrival in offer.arrivals if (entry := self._try_to_enter(arrival, page))]
         page.after.append(partial(self._carry_out, entries))
+
+    def enter(
+        self, arrival: Arrival, page: Page, *, retry_of: int | None = None, retry_target: str = ""
+    ) -> Entry:
+        """
+        Enter one file; the caller has it moved once that is durable.
+
+        Args:
+            retry_of: number of the file that is tried again; None: it is in the handoff directory.
+            retry_target: name of that in failed/.
+
+        Raises:
+            OSError: if no slot can be made; nothing was entered.
+        """
+        slot = self.places.slots.take()
+        number = self._book.next_number(page)
+        entry = Entry(
+            number=number,
+            id=self._book.id(number),
+            name=arrival.name,
+            places=self.places,
+            agent=self.places.agent,
+            slot=slot,
+            identity=arrival.identity,
+            discovered_at=arrival.discovered_at,
+            claimed_at=clock.now_us(),
+            retry_of=retry_of,
+            retry_target=retry_target,
+        )
+        self._book.add(entry)
+        self._book.count(*counting.discovered_key(arrival.found_by), page)
+        page.changes.claims.append(_row(entry, arrival.found_by))
+        return entry
 
     def adopt(self, entry: Entry, page: Page) -> None:
         """
@@ -91,9 +127,10 @@ class Claims:
         """
         Move a file whose writer may not be done back to where that looks for it; its name stays in hand.
 
-        If another file has the name by now, the first one stays in its slot.
+        If another file has the name by now, the first one stays in its slot. So does one that is tried again: its
+        writer knows it by its name in failed/.
         """
-        if not self._admission.try_hold(entry.name):
+        if entry.retry_of is not None or not self._admission.try_hold(entry.name):
             return
         places = entry.places
         try:
@@ -110,29 +147,13 @@ class Claims:
         else:
             self.carry_out(entry)
 
-    def _enter(self, arrival: Arrival, page: Page) -> Entry | None:
+    def _try_to_enter(self, arrival: Arrival, page: Page) -> Entry | None:
         try:
-            slot = self.places.slots.take()
+            return self.enter(arrival, page)
         except OSError as error:
             self._no_slot(error)
             self._admission.settled([arrival.name])
             return None
-        number = self._book.next_number(page)
-        entry = Entry(
-            number=number,
-            id=self._book.id(number),
-            name=arrival.name,
-            places=self.places,
-            agent=self.places.agent,
-            slot=slot,
-            identity=arrival.identity,
-            discovered_at=arrival.discovered_at,
-            claimed_at=clock.now_us(),
-        )
-        self._book.add(entry)
-        self._book.count(*counting.discovered_key(arrival.found_by), page)
-        page.changes.claims.append(_row(entry, arrival.found_by))
-        return entry
 
     def _no_slot(self, error: OSError) -> None:
         self.places.mend()
@@ -144,19 +165,20 @@ class Claims:
         moved = [entry for entry in entries if self._move(entry)]
         for entry in moved:
             self._stuck.discard(entry)
+            if entry.retry_of is not None:
+                failed.remove_error_log(entry.places, entry.retry_target, self._book.id(entry.retry_of))
             self.queue(entry)
-        self._admission.settled([entry.name for entry in moved])
+        self._settle(moved)
 
     def _move(self, entry: Entry) -> bool:
-        places = entry.places
         try:
-            moves.rename_noreplace(places.handoff_fd, entry.name, places.work_fd, entry.relative)
+            moves.rename_noreplace(*entry.source, entry.places.work_fd, entry.relative)
         except FileNotFoundError as error:
-            if exists(places.handoff_fd, entry.name):
+            if exists(*entry.source):
                 self._put_off(entry, error)
             else:
                 self._stuck.discard(entry)
-                self._admission.settled([entry.name])
+                self._settle([entry])
                 self._timers.after(0, partial(self._on_vanished, entry))
         except OSError as error:
             self._put_off(entry, error)
@@ -166,11 +188,16 @@ class Claims:
 
     def _put_off(self, entry: Entry, error: OSError) -> None:
         self._stuck.add(entry, "claim", error)
-        self._admission.hold(entry.name)
+        if entry.retry_of is None:
+            self._admission.hold(entry.name)
         entry.places.mend()
         with contextlib.suppress(OSError):  # said above, and tried again with the claim
             entry.places.slots.restore(entry.slot)
         self._timers.after(_AGAIN, lambda page: page.after.append(partial(self.carry_out, entry)))
+
+    def _settle(self, entries: Sequence[Entry]) -> None:
+        # A file of the same name in the handoff directory has nothing to do with one that is tried again.
+        self._admission.settled([entry.name for entry in entries if entry.retry_of is None])
 
 
 def _row(entry: Entry, found_by: FoundBy) -> ClaimRow:
@@ -183,4 +210,5 @@ def _row(entry: Entry, found_by: FoundBy) -> ClaimRow:
         found_by=found_by,
         discovered_at=entry.discovered_at,
         claimed_at=entry.claimed_at,
+        retry_of=entry.retry_of,
     )

@@ -17,7 +17,7 @@ from conductor_loop.ledger.entry import Ending, Entry
 from conductor_loop.ledger.filing import Filing
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.pauses import Pauses
-from conductor_loop.ledger.timers import Timers
+from conductor_loop.ledger.waiting import Waiting
 from conductor_loop.metrics import counting
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import (
@@ -58,7 +58,7 @@ class Endings:
         book: Book,
         claims: Claims,
         filing: Filing,
-        timers: Timers,
+        waiting: Waiting,
         pauses: Pauses,
         admission: Admission,
         live: Live,
@@ -67,12 +67,12 @@ class Endings:
         self._book = book
         self._claims = claims
         self._filing = filing
-        self._timers = timers
+        self._waiting = waiting
         self._pauses = pauses
         self._admission = admission
         self._live = live
         self._max_waiting = max_waiting
-        self._waiting = 0
+        self._again_later = 0  # files that wait for another attempt; others wait for other things
         self._without_command: set[int] = set()  # numbers of the files that will find out when it is mended
         self._verdicts: dict[type, Callable[[Entry, Report, Any, Page], None]] = {
             Succeeded: self._succeeded,
@@ -83,6 +83,13 @@ class Endings:
             Blocked: self._blocked,
             Interrupted: self._interrupted,
         }
+
+    def resize(self, max_waiting: int) -> None:
+        """
+        Replace how many files may wait for another attempt.
+        """
+        self._max_waiting = max_waiting
+        self._wait_count(0)
 
     def handle(self, report: Report, page: Page) -> None:
         """
@@ -104,7 +111,8 @@ class Endings:
         """
         Enter that the claim's rename found nothing.
         """
-        message = "gone from the handoff directory before it could be claimed"
+        where = "the handoff directory" if entry.retry_of is None else "failed/"
+        message = f"gone from {where} before it could be claimed"
         self._end(entry, Outcome.VANISHED, Kind.VANISHED, message, page)
 
     def poisoned(self, entry: Entry, page: Page) -> None:
@@ -119,7 +127,7 @@ class Endings:
         Queue an entered file for another attempt in `delay` seconds.
         """
         self._wait_count(+1)
-        self._timers.after(delay, partial(self._due, entry))
+        self._waiting.add(entry, delay, partial(self._queue_again, entry))
 
     def _succeeded(self, entry: Entry, report: Report, verdict: Succeeded, page: Page) -> None:
         took = 0.0 if report.run is None else report.run.duration
@@ -161,13 +169,13 @@ class Endings:
     def _unsettled(self, entry: Entry, report: Report, verdict: Unsettled, page: Page) -> None:
         if verdict.give_back:
             page.after.append(partial(self._claims.give_back, entry))
-        self._timers.after(verdict.delay, lambda page: page.after.append(partial(self._claims.resume, entry)))
+        self._waiting.add(entry, verdict.delay, partial(self._claims.resume, entry))
 
     def _blocked(self, entry: Entry, report: Report, verdict: Blocked, page: Page) -> None:
         self._pauses.set(verdict.reason, verdict.message)
         if verdict.reason is PauseReason.COMMAND:
             self._without_command.add(entry.number)
-        self._timers.after(_BLOCKED_AGAIN, lambda page: page.after.append(partial(self._claims.queue, entry)))
+        self._waiting.add(entry, _BLOCKED_AGAIN, partial(self._claims.queue, entry))
 
     def _unblocked(self, entry: Entry) -> None:
         if entry.number in self._without_command:
@@ -202,6 +210,7 @@ class Endings:
             duration=None if run is None else run.duration,
             sha256="" if report is None else report.sha256,
             output=b"" if run is None else run.output,
+            author=None if report is None else report.author,
         )
         self._filing.end(entry, ending, page, wait=_wait_seconds(entry))
 
@@ -227,25 +236,20 @@ class Endings:
             )
         )
 
-    def _due(self, entry: Entry, page: Page) -> None:
-        page.after.append(partial(self._queue_again, entry))
-
     def _queue_again(self, entry: Entry) -> None:
         if self._admission.room_again() > 0:
             self._wait_count(-1)
             self._claims.queue(entry)
         else:
-            self._timers.after(_NO_PLACE, partial(self._due, entry))
+            self._waiting.add(entry, _NO_PLACE, partial(self._queue_again, entry))
 
     def _wait_count(self, change: int) -> None:
-        self._waiting += change
-        self._live.set(retry_waiting=self._waiting)
-        if self._waiting > self._max_waiting:
-            message = (
-                f"{self._waiting} files wait for another attempt; retry.max_waiting is {self._max_waiting}"
-            )
+        self._again_later += change
+        self._live.set(retry_waiting=self._again_later)
+        if self._again_later > self._max_waiting:
+            message = f"{self._again_later} files wait for another attempt; retry.max_waiting is {self._max_waiting}"
             self._pauses.set(PauseReason.RETRIES, message)
-        elif self._waiting <= self._max_waiting * _ENOUGH:
+        elif self._again_later <= self._max_waiting * _ENOUGH:
             self._pauses.lift(PauseReason.RETRIES)
 
 

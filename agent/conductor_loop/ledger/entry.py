@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from conductor_loop.ledger.places import Places, in_slot
-from conductor_loop.model import Identity, Job, Kind, Outcome
+from conductor_loop.model import Author, Identity, Job, Kind, Outcome
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Ending:
     duration: float | None = None
     sha256: str = ""
     output: bytes = b""
+    author: Author | None = None  #: None: whoever files it
     target: str = ""  #: name in processed/ or failed/
     status_name: str = ""
     status_turn: int = 1
@@ -48,6 +49,8 @@ class Entry:
     attempts: int = 0
     interruptions: int = 0
     first_started_at: int | None = None
+    retry_of: int | None = None  #: number of the file that it was, before it was tried again
+    retry_target: str = ""  #: name in failed/ of that one
     ending: Ending | None = field(default=None)
 
     @property
@@ -56,6 +59,15 @@ class Entry:
         Where it is, below the work directory.
         """
         return in_slot(self.agent, self.slot, self.name)
+
+    @property
+    def source(self) -> tuple[int, str]:
+        """
+        Where it is claimed from: descriptor of a directory and name in it.
+        """
+        if self.retry_of is None:
+            return self.places.handoff_fd, self.name
+        return self.places.failed_fd, self.retry_target
 
     def job(self) -> Job:
         """
@@ -73,6 +85,7 @@ class Entry:
             claimed_at=self.claimed_at,
             unchanged_since=max(self.identity.ctime_ns, self.identity.mtime_ns) // 1000,
             interruptions=self.interruptions,
+            retry=self.retry_of is not None,
         )
 
     def release(self) -> None:

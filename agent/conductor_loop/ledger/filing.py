@@ -4,14 +4,13 @@ From an outcome to a filed file: committed first, then status file, then the mov
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from conductor_loop import clock
-from conductor_loop.ledger import moves, naming, status
+from conductor_loop.ledger import failed, moves, naming, status
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.entry import Ending, Entry
 from conductor_loop.ledger.page import Page
@@ -19,7 +18,7 @@ from conductor_loop.ledger.places import exists
 from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.timers import Timers
 from conductor_loop.metrics import counting
-from conductor_loop.model import Filed, Finished, Outcome, display_name
+from conductor_loop.model import Author, Filed, Finished, Outcome, display_name
 from conductor_loop.store.changes import EndRow, TargetRow
 
 log = logging.getLogger(__name__)
@@ -42,13 +41,13 @@ class Filing:
         book: Book,
         timers: Timers,
         stuck: Stuck,
-        author: status.Author,
+        author: Author,
         announce: Callable[[Sequence[Filed]], None],
     ) -> None:
         self._book = book
         self._timers = timers
         self._stuck = stuck
-        self._author = author
+        self.author = author  # replaced when another configuration is taken over
         self._announce = announce
         self._filed: list[Filed] = []
 
@@ -130,7 +129,7 @@ class Filing:
         Raises:
             OSError: if it could not be written.
         """
-        data = status.document(entry.name, entry.id, ending, self._author)
+        data = status.document(entry.name, entry.id, ending, ending.author or self.author)
         fd = entry.places.status_fd
         while not _write_once(fd, ending.status_name, data, entry.id):
             ending.status_turn += 1
@@ -219,11 +218,8 @@ def _remove_error_log(entry: Entry, ending: Ending) -> None:
     """
     Remove the error log beside a target that will not be used after all.
     """
-    log_name = naming.error_log_name(ending.target, entry.id)
-    fd = target_fd(entry, ending.outcome)
-    if ending.outcome is not Outcome.PROCESSED and status.is_error_log_of(fd, log_name, entry.id):
-        with contextlib.suppress(OSError):  # then it stays, and says itself what it is
-            os.unlink(log_name, dir_fd=fd)
+    if ending.outcome is not Outcome.PROCESSED:
+        failed.remove_error_log(entry.places, ending.target, entry.id)
 
 
 def _free_target(entry: Entry, outcome: Outcome) -> str:

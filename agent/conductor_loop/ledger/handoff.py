@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conductor_loop.errors import ConductorError
-from conductor_loop.ledger.ledger import Ledger, Reopen
+from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.model import PauseReason
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,4 @@ class HandoffKeeper:
         if (found.st_dev, found.st_ino) == self._ledger.claims.places.identity:
             return  # it was only unreadable, or moved away and back
         log.warning("%s is another directory now; new files are claimed there", self._path)
-        reopen = Reopen()
-        self._ledger.post(reopen)
-        reopen.wait(_REOPEN_SECONDS)
+        self._ledger.reopen(_REOPEN_SECONDS)

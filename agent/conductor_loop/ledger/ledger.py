@@ -17,27 +17,31 @@ from functools import partial
 from typing import Any
 
 from conductor_loop import clock
-from conductor_loop.errors import ConductorError, CorruptStoreError, StoreError
+from conductor_loop.errors import CorruptStoreError, StoreError
 from conductor_loop.ledger.admission import Admission, Offer
-from conductor_loop.ledger.book import Book
+from conductor_loop.ledger.book import Book, Note
 from conductor_loop.ledger.claims import Claims
 from conductor_loop.ledger.endings import Endings
 from conductor_loop.ledger.entry import Entry
 from conductor_loop.ledger.filing import Filing
 from conductor_loop.ledger.page import Page
-from conductor_loop.ledger.pauses import Pauses, SetPause
+from conductor_loop.ledger.pauses import ChangePause, Pauses, SetPause
 from conductor_loop.ledger.places import Places
 from conductor_loop.ledger.reconcile import Reconciler
-from conductor_loop.ledger.status import Author
+from conductor_loop.ledger.request import Answer, Request, served
+from conductor_loop.ledger.retries import Retried, Retries, Retry
 from conductor_loop.ledger.stuck import Stuck
 from conductor_loop.ledger.syncer import Synced, Syncer, sync
+from conductor_loop.ledger.terms import Terms
 from conductor_loop.ledger.timers import Timers
+from conductor_loop.ledger.waiting import Waiting
 from conductor_loop.metrics.live import Live
-from conductor_loop.model import Filed, PauseReason, Report, Sample
+from conductor_loop.model import Author, Filed, PauseReason, Report, Sample
 from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.runtime.mailbox import Mailbox
 from conductor_loop.runtime.service import OnCrash, ThreadService
 from conductor_loop.store.changes import FiledRow
+from conductor_loop.store.queries import Reader
 from conductor_loop.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -50,33 +54,13 @@ _LAST_COMMIT = (
 )
 
 
-class Reopen:
+class Reopen(Request[None]):
     """
     The message that there is another handoff directory: open its places, and claim new files there from now on.
     """
 
     def __init__(self) -> None:
-        self._answer: queue.SimpleQueue[ConductorError | None] = queue.SimpleQueue()
-
-    def answer(self, error: ConductorError | None) -> None:
-        """
-        Say that it is done, or why it cannot be done.
-        """
-        self._answer.put(error)
-
-    def wait(self, seconds: float) -> None:
-        """
-        Wait for the answer.
-
-        Raises:
-            ConductorError: why it cannot be done, or that there was no answer in time.
-        """
-        try:
-            error = self._answer.get(timeout=seconds)
-        except queue.Empty:
-            error = StoreError("the new handoff directory waits for the store")
-        if error is not None:
-            raise error
+        super().__init__("the new handoff directory")
 
 
 class Wake:
@@ -91,6 +75,7 @@ class Ledger(ThreadService):
 
     Args:
         writer: of the store.
+        reader: of the store, for files that have ended.
         book: the durable counters as the store has them, and no open files yet.
         places: where files are claimed and filed.
         live: shown only what is durable.
@@ -106,6 +91,7 @@ class Ledger(ThreadService):
         self,
         *,
         writer: Writer,
+        reader: Reader,
         book: Book,
         places: Places,
         live: Live,
@@ -119,7 +105,7 @@ class Ledger(ThreadService):
         super().__init__("ledger", self._loop, wake=lambda: self.post(Wake()))
         self._writer = writer
         self._live = live
-        self._scan_interval = scan_interval
+        self._terms = Terms(author, look_ahead, max_waiting, scan_interval)
         self._restore = restore
         self._mailbox: Mailbox[Any] = Mailbox()
         self._restored: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -140,15 +126,19 @@ class Ledger(ThreadService):
             stuck=stuck,
             on_vanished=self._vanished,
         )
+        self._waiting = Waiting(timers=self._timers, pauses=self.pauses)
         self.endings = Endings(
             book=book,
             claims=self.claims,
             filing=self.filing,
-            timers=self._timers,
+            waiting=self._waiting,
             pauses=self.pauses,
             admission=self.admission,
             live=live,
             max_waiting=max_waiting,
+        )
+        self._retries = Retries(
+            book=book, claims=self.claims, admission=self.admission, pauses=self.pauses, reader=reader
         )
         self._reconciler = Reconciler(book=book, live=live)
         self._syncer = Syncer(post=self.post)
@@ -157,8 +147,12 @@ class Ledger(ThreadService):
             Report: self.endings.handle,
             SetPause: self.pauses.handle,
             Synced: self._mark_filed,
-            Reopen: self._reopen,
+            Reopen: served(self._reopen),
+            Retry: served(self._retries.handle),
+            ChangePause: served(self.pauses.change),
             Sample: lambda sample, page: page.changes.samples.append(sample),
+            Note: served(book.note),
+            Terms: self._take_over,
             Wake: lambda message, page: None,
         }
 
@@ -173,6 +167,70 @@ class Ledger(ThreadService):
         Ask for a pause, or with None for its end; returns at once.
         """
         self.post(SetPause(reason, message))
+
+    def change_pause(self, reason: PauseReason, message: str | None, *, timeout: float = 10.0) -> bool:
+        """
+        Pause, or with None for `message` lift a pause, and return once that is durable; callable from any thread.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether the reason stood before.
+
+        Raises:
+            BusyError: the ledger did not come to it in time, and will not do it.
+            StoreError: it is done once the store can be written.
+        """
+        return self._ask(ChangePause(reason, message), timeout)
+
+    def retry(self, number: int, *, dry_run: bool = False, timeout: float = 10.0) -> Retried:
+        """
+        Try a failed or rejected file again, as a new file; callable from any thread.
+
+        Args:
+            dry_run: say what would be done and do nothing.
+            timeout: seconds.
+
+        Raises:
+            NotFoundError: there is no such file.
+            ConflictError: this one cannot be tried again as things are.
+            BusyError: not now; ask again in a second.
+            StoreError: the store cannot be read, or the retry waits for it.
+        """
+        return self._ask(Retry(number, dry_run=dry_run), timeout)
+
+    def reopen(self, timeout: float) -> None:
+        """
+        Open what is at the paths of the places now, and claim new files there; callable from any thread.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            ConductorError: why that cannot be done, or not now.
+        """
+        self._ask(Reopen(), timeout)
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many claimed files wait: for another attempt, for a missing command, for their writer.
+        """
+        return len(self._waiting)
+
+    def in_hand(self) -> int:
+        """
+        Return how many claimed files are neither filed nor waiting: queued, being run or ended; any thread may ask.
+        """
+        claimed = len(self.book)  # first, so that who begins to wait meanwhile was counted
+        return max(0, claimed - len(self._waiting))
+
+    def configure(self, *, author: Author, look_ahead: int, max_waiting: int, scan_interval: float) -> None:
+        """
+        Replace what may change while it runs; returns at once, callable from any thread.
+        """
+        self.post(Terms(author, look_ahead, max_waiting, scan_interval))
 
     def idle(self) -> bool:
         """
@@ -206,6 +264,10 @@ class Ledger(ThreadService):
         self._syncer.request_stop()
         return self._syncer.join(deadline) and ended
 
+    def _ask(self, request: Request[Answer], timeout: float) -> Answer:
+        self.post(request)
+        return request.wait(timeout, lambda: self.alive)
+
     def _loop(self, stop: threading.Event) -> None:
         try:
             self._turn([], first=self._restore)
@@ -214,7 +276,7 @@ class Ledger(ThreadService):
             raise
         self._restored.put(None)
         self._timers.after(_FLUSH, self._flush)
-        self._timers.after(0, self._reconcile)
+        self._timers.after(0, partial(self._reconcile, self._terms))
         try:
             while not (stop.is_set() and self._mailbox.empty and self._timers.wait(_IDLE)):
                 self._turn(self._mailbox.take(self._timers.wait(_IDLE)))
@@ -281,17 +343,23 @@ class Ledger(ThreadService):
         page.changes.filed.extend(FiledRow(number=entry.number, filed_at=now) for entry in synced.entries)
         page.after.append(partial(self.book.marked, synced.entries))
 
-    def _reconcile(self, page: Page) -> None:
-        self._timers.after(self._scan_interval, self._reconcile)
+    def _take_over(self, terms: Terms, page: Page) -> None:
+        self._terms = terms
+        self.filing.author = terms.author
+        self.admission.resize(terms.look_ahead)
+        self.stuck.resize(terms.look_ahead)
+        self.endings.resize(terms.max_waiting)
+        self._timers.after(terms.scan_interval, partial(self._reconcile, terms))
+
+    def _reconcile(self, terms: Terms, page: Page) -> None:
+        if terms is not self._terms:
+            return  # others hold by now, and have a timer of their own
+        self._timers.after(terms.scan_interval, partial(self._reconcile, terms))
         page.after.append(lambda: self._reconciler.check([self.claims.places, *self._old_places]))
         page.after.append(self._close_old)
 
     def _reopen(self, reopen: Reopen, page: Page) -> None:
-        try:
-            successor = self.claims.places.successor()
-        except ConductorError as error:
-            reopen.answer(error)
-            return
+        successor = self.claims.places.successor()
         self._old_places.append(self.claims.places)
         self.claims.places = successor
         reopen.answer(None)

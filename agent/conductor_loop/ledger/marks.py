@@ -48,8 +48,7 @@ class Marks:
         """
         Return the marks that an earlier agent did not clear; unreadable ones are left out.
         """
-        whole = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-        return [mark for line in whole.splitlines() if (mark := _parse(line))]
+        return _marks_in(os.pread(self._fd, os.fstat(self._fd).st_size, 0))
 
     def clear_all(self) -> None:
         """
@@ -58,6 +57,19 @@ class Marks:
         # In this order: on a full disk what is there can be written over, but nothing can be added.
         os.pwrite(self._fd, _EMPTY * len(self._records), 0)
         os.ftruncate(self._fd, _SIZE * len(self._records))
+
+    def grow(self, count: int) -> None:
+        """
+        Have room for so many workers; the file never shrinks, for those beyond the new count still have work in hand.
+
+        Raises:
+            OSError: if the disk is full; nothing was changed.
+        """
+        more = count - len(self._records)
+        if more > 0:
+            # Written out now, so that a mark never meets a full disk.
+            os.pwrite(self._fd, _EMPTY * more, _SIZE * len(self._records))
+            self._records.extend([""] * more)
 
     def running(self, worker: int, job: Job) -> None:
         """
@@ -91,6 +103,19 @@ class Marks:
         os.pwrite(self._fd, line, worker * _SIZE)
 
 
+def read_marks(path: Path) -> list[Mark]:
+    """
+    Return the marks in a file of marks as they are at this moment; none where there is no such file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    try:
+        return _marks_in(path.read_bytes())
+    except FileNotFoundError:
+        return []
+
+
 def read_boot_id() -> str:
     """
     Return the id of this boot of the machine; empty where the kernel does not tell.
@@ -99,6 +124,10 @@ def read_boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _marks_in(whole: bytes) -> list[Mark]:
+    return [mark for line in whole.splitlines() if (mark := _parse(line))]
 
 
 def _parse(line: bytes) -> Mark | None:

@@ -13,10 +13,9 @@ from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.ledger.marks import Mark, Marks
 from conductor_loop.ledger.places import Places
 from conductor_loop.ledger.restore import Restorer
-from conductor_loop.ledger.status import Author
 from conductor_loop.ledger.survey import survey
 from conductor_loop.metrics.live import Live
-from conductor_loop.model import Filed, Outcome
+from conductor_loop.model import Author, Filed, Outcome
 from conductor_loop.store import queries
 from conductor_loop.store.database import Store
 
@@ -87,6 +86,7 @@ def open_ledger(
     actions = recovery.plan(survey(places, memory.rows, by_id, store.store_id))
     ledger = Ledger(
         writer=store.writer,
+        reader=store.reader,
         book=Book(store_id=store.store_id, totals=memory.totals, highest_number=memory.highest_number),
         places=places,
         live=live,

@@ -5,12 +5,14 @@ Why intake does not run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from conductor_loop import clock
 from conductor_loop.ledger.admission import Admission
 from conductor_loop.ledger.page import Page
+from conductor_loop.ledger.request import Request
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import PauseReason
 
@@ -29,6 +31,16 @@ class SetPause:
     message: str | None
 
 
+class ChangePause(Request[bool]):
+    """
+    The same message for who wants to know when that is durable, and whether the reason stood before.
+    """
+
+    def __init__(self, reason: PauseReason, message: str | None) -> None:
+        super().__init__(f"the {'end of the ' if message is None else ''}pause ({reason})")
+        self.change = SetPause(reason, message)
+
+
 class Pauses:
     """
     The set of reasons; intake runs while it is empty.
@@ -38,6 +50,7 @@ class Pauses:
         self._admission = admission
         self._live = live
         self._reasons: dict[PauseReason, str] = {}
+        self._lifted: Callable[[PauseReason], None] = lambda reason: None
 
     def __contains__(self, reason: PauseReason) -> bool:
         return reason in self._reasons
@@ -48,6 +61,12 @@ class Pauses:
         The reasons that stand, each with its explanation.
         """
         return self._reasons
+
+    def on_lift(self, lifted: Callable[[PauseReason], None]) -> None:
+        """
+        Set what is told of every reason that is taken away.
+        """
+        self._lifted = lifted
 
     def load(self, kept: Mapping[str, tuple[int, str]]) -> None:
         """
@@ -70,6 +89,14 @@ class Pauses:
                 None if message.message is None else (clock.now_us(), message.message)
             )
 
+    def change(self, request: ChangePause, page: Page) -> None:
+        """
+        Do what a message asks, and answer it once that is durable.
+        """
+        stood = request.change.reason in self
+        self.handle(request.change, page)
+        page.after.append(partial(request.answer, stood))
+
     def set(self, reason: PauseReason, message: str) -> None:
         """
         Add a reason, or give a standing one another explanation.
@@ -90,3 +117,4 @@ class Pauses:
         log.info("intake no longer paused for reason %s", reason)
         if not self._reasons:
             self._admission.pause(False)
+        self._lifted(reason)

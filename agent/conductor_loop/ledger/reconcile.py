@@ -55,16 +55,14 @@ class Reconciler:
 
     def _odd(self, places: Places) -> Iterator[str]:
         found = {in_slot(*place) for place in files_in_slots(places.work_fd)}
-        found.update(_loose_files(places.work_fd))
+        found.update(loose_files(places.work_fd))
         for entry in self._book:
             # Not by the places themselves: a replaced handoff directory may have left the slots the same.
             if entry.places.slots is not places.slots:
                 continue
             if entry.relative in found:
                 found.discard(entry.relative)
-            elif not exists(
-                entry.places.handoff_fd, entry.name
-            ):  # where it is while its claim is tried again
+            elif not exists(*entry.source):  # where it is while its claim is tried again
                 yield entry.relative
         yield from found
 
@@ -79,7 +77,7 @@ def files_in_slots(work_fd: int) -> Iterator[tuple[str, int, str]]:
                 yield from ((agent, int(slot), name) for name in _files(work_fd, f"{agent}/{slot}"))
 
 
-def _loose_files(work_fd: int) -> Iterator[str]:
+def loose_files(work_fd: int) -> Iterator[str]:
     """
     Give the files under work/ that are in no slot; nothing of ours ever is.
     """

@@ -18,7 +18,7 @@ class Resume:
     """
     The file is in its slot: queue it, at once or when its next attempt is due.
 
-    `twice`: its claim was cut short between link and unlink, so it still has its name in the handoff directory.
+    `twice`: its claim was cut short between link and unlink, so it still has its name where it was claimed.
     """
 
     row: FileRow
@@ -53,7 +53,8 @@ class Claim:
     row: FileRow
 
     def describe(self) -> str:
-        return f"{_name(self.row)} is still in the handoff directory: carry out its claim"
+        where = "the handoff directory" if self.row.retry_of is None else "failed/"
+        return f"{_name(self.row)} is still in {where}: carry out its claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,11 @@ class File:
     """
     The outcome is decided, the file is not where it belongs: file it, without running it.
 
-    `from_handoff`: the machine lost power and both moves with it.
+    `undone`: the machine lost power and both moves with it, so it is where it was claimed.
     """
 
     row: FileRow
-    from_handoff: bool = False
+    undone: bool = False
 
     def describe(self) -> str:
         return f"{_name(self.row)} ended as {self.row.outcome}: file it without running it"
@@ -134,7 +135,9 @@ def _open(found: Found, *, links: bool) -> Action:
             if count >= INTERRUPTIONS
             else Resume(row, count, links and _half_claimed(found))
         )
-    if found.in_handoff is not None and found.in_handoff.same_file(row.identity):
+    source = found.in_source
+    # In failed/ it was looked for as what it is there, a file that somebody may have mended.
+    if source is not None and (row.retry_of is not None or source.same_file(row.identity)):
         return Claim(row)
     return Vanish(row)  # and another file under its name in the handoff directory is a new one
 
@@ -147,15 +150,15 @@ def _ended(found: Found) -> Action:
     if found.in_target is not None and found.in_target.ino == row.identity.ino:
         return Close(row, rewrite_status=not found.status_ours)
     # With the ctime as well: power loss takes that back with the moves, somebody who puts the file back sets it.
-    if row.target is not None and found.in_handoff == row.identity:
-        return File(row, from_handoff=True)
+    if row.target is not None and found.in_source == row.identity:
+        return File(row, undone=True)
     # Filed, and a consumer has taken it since. Its status file came before it and may have been taken as well.
     return Close(row, rewrite_status=False)
 
 
 def _half_claimed(found: Found) -> bool:
     # Only of a file that never ran: of any other its name in the handoff directory is another drop of the same inode.
-    return found.in_handoff == found.in_slot and found.mark is None and found.row.attempts == 0
+    return found.in_source == found.in_slot and found.mark is None and found.row.attempts == 0
 
 
 def _name(row: FileRow) -> str:

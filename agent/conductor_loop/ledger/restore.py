@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from conductor_loop import clock
-from conductor_loop.ledger import moves
+from conductor_loop.ledger import failed, moves
 from conductor_loop.ledger.entry import Ending, Entry
 from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.ledger.page import Page
@@ -77,7 +77,7 @@ class Restorer:
         page.after.append(self._done)
 
     def _resume(self, ledger: Ledger, action: Resume, page: Page) -> None:
-        entry = self._entry(ledger, action.row)
+        entry = self._moved(ledger, action.row, page)
         entry.interruptions = action.interruptions
         if action.interruptions != action.row.interruptions:
             page.changes.waits.append(
@@ -89,7 +89,7 @@ class Restorer:
                 )
             )
         if action.twice:
-            page.after.append(partial(_remove_from_handoff, entry))
+            page.after.append(partial(_remove_second_name, entry))
         if action.row.next_attempt_at is None:
             page.after.append(partial(ledger.claims.queue, entry))
         else:
@@ -97,7 +97,7 @@ class Restorer:
             ledger.endings.wait(entry, min(max(delay, 0.0), self._max_delay))
 
     def _poison(self, ledger: Ledger, action: Poison, page: Page) -> None:
-        entry = self._entry(ledger, action.row)
+        entry = self._moved(ledger, action.row, page)
         entry.interruptions = action.interruptions
         ledger.endings.poisoned(entry, page)
 
@@ -108,14 +108,14 @@ class Restorer:
         ledger.endings.vanished(self._entry(ledger, action.row), page)
 
     def _file(self, ledger: Ledger, action: File, page: Page) -> None:
-        entry = self._entry(ledger, action.row)
+        entry = self._moved(ledger, action.row, page)
         entry.ending = self._ending(action.row)
-        if action.from_handoff:
+        if action.undone:
             page.after.append(partial(_back_into_slot, entry))
         page.after.append(partial(ledger.filing.file, entry))
 
     def _close(self, ledger: Ledger, action: Close, page: Page) -> None:
-        entry = self._entry(ledger, action.row)
+        entry = self._moved(ledger, action.row, page)
         entry.ending = self._ending(action.row)
         if action.rewrite_status:
             page.after.append(partial(ledger.filing.complete, entry))
@@ -157,8 +157,20 @@ class Restorer:
             attempts=row.attempts,
             interruptions=row.interruptions,
             first_started_at=self._first_starts.get(row.number),
+            retry_of=row.retry_of,
+            retry_target=row.retry_target or "",
         )
         ledger.book.add(entry)
+        return entry
+
+    def _moved(self, ledger: Ledger, row: FileRow, page: Page) -> Entry:
+        """
+        Enter a file whose claim was carried out; with a retry a crash may have left what the next step removes.
+        """
+        entry = self._entry(ledger, row)
+        if entry.retry_of is not None:
+            old = ledger.book.id(entry.retry_of)
+            page.after.append(partial(failed.remove_error_log, entry.places, entry.retry_target, old))
         return entry
 
     def _ending(self, row: FileRow) -> Ending:
@@ -191,15 +203,16 @@ def _hold(ledger: Ledger, action: Action) -> None:
         places.slots.hold(where.slot)
 
 
-def _remove_from_handoff(entry: Entry) -> None:
+def _remove_second_name(entry: Entry) -> None:
+    fd, name = entry.source
     try:
-        os.unlink(entry.name, dir_fd=entry.places.handoff_fd)
+        os.unlink(name, dir_fd=fd)
     except OSError as error:
         log.warning("cannot remove the second name of %s: %s", display_name(entry.name), error)
 
 
 def _back_into_slot(entry: Entry) -> None:
     try:
-        moves.rename_noreplace(entry.places.handoff_fd, entry.name, entry.places.work_fd, entry.relative)
+        moves.rename_noreplace(*entry.source, entry.places.work_fd, entry.relative)
     except OSError as error:
         log.warning("cannot take %s back: %s", display_name(entry.name), error)

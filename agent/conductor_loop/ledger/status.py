@@ -6,28 +6,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 
 from conductor_loop import clock
 from conductor_loop.ledger import moves
 from conductor_loop.ledger.entry import Ending
-from conductor_loop.model import Outcome, display_name
+from conductor_loop.model import Author, Outcome, display_name
 
 _ID_LINE = "Id:        "  #: of an error log, before the id
 _LONGEST = 1 << 20  #: bytes that are looked at for an id
 TEMPORARY = ".conductor-"  #: begins the names of files that are being written
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Author:
-    """
-    What status files say of the agent itself.
-    """
-
-    processed_by: str
-    mode: str
-    porch_path: str
 
 
 def document(name: str, id: str, ending: Ending, author: Author) -> bytes:
@@ -111,7 +99,17 @@ def is_error_log_of(dir_fd: int, name: str, id: str) -> bool:
     """
     Tell whether a file is the error log of the file with this id.
     """
-    return _read(dir_fd, name).split(b"\n", 2)[1:2] == [f"{_ID_LINE}{id}".encode()]
+    return error_log_id(dir_fd, name) == id
+
+
+def error_log_id(dir_fd: int, name: str) -> str | None:
+    """
+    Return the file id inside an error log; None for one that is missing or not ours.
+    """
+    lines = _read(dir_fd, name).split(b"\n", 2)
+    if len(lines) < 2 or not lines[1].startswith(_ID_LINE.encode()):  # noqa: PLR2004 - its id is on the second line
+        return None
+    return lines[1].removeprefix(_ID_LINE.encode()).decode(errors="replace")
 
 
 def _read(dir_fd: int, name: str) -> bytes:

@@ -50,11 +50,21 @@ class Stuck:
         if entry.number not in self._numbers:
             return
         self._numbers.discard(entry.number)
-        if self._paused and len(self._numbers) * 2 < self._most:
-            self._paused = False
-            self._pauses.lift(PauseReason.HANDOFF)
+        self._lift()
         if not self._numbers:
             self._live.health("file_manager", "healthy")
 
+    def resize(self, most: int) -> None:
+        """
+        Replace how many files may be stuck before intake pauses.
+        """
+        self._most = most
+        self._lift()
+
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def _lift(self) -> None:
+        if self._paused and len(self._numbers) * 2 < self._most:
+            self._paused = False
+            self._pauses.lift(PauseReason.HANDOFF)

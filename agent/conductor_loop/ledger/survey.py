@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conductor_loop.ledger import status
+from conductor_loop.ledger import failed, status
 from conductor_loop.ledger.marks import Mark
 from conductor_loop.ledger.places import Places, in_slot
 from conductor_loop.ledger.reconcile import files_in_slots
@@ -25,9 +25,17 @@ class Found:
     row: FileRow
     in_slot: Identity | None = None
     in_handoff: Identity | None = None
+    in_failed: Identity | None = None  #: of a retry: the file that it was, not claimed yet
     in_target: Identity | None = None
     status_ours: bool = False  #: its status file is there, whole, and carries its id
     mark: Mark | None = None  #: an agent died while it was running
+
+    @property
+    def in_source(self) -> Identity | None:
+        """
+        What is where its file was claimed from.
+        """
+        return self.in_handoff if self.row.retry_of is None else self.in_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], s
     """
     rows = list(rows)
     in_slots = _in_slots(places, rows)
-    found = [_find(places, row, in_slots.get(row.number), marks, f"{store_id}-{row.number}") for row in rows]
+    found = [_find(places, row, in_slots.get(row.number), marks, store_id) for row in rows]
     owned = {(one.row.agent, one.row.slot, one.row.name) for one in found}
     strays = [
         Stray(*place, identity)
@@ -97,8 +105,9 @@ def _in_slots(places: Places, rows: Sequence[FileRow]) -> dict[int, Identity]:
 
 
 def _find(
-    places: Places, row: FileRow, in_slot: Identity | None, marks: Mapping[str, Mark], id: str
+    places: Places, row: FileRow, in_slot: Identity | None, marks: Mapping[str, Mark], store_id: str
 ) -> Found:
+    file_id = f"{store_id}-{row.number}"
     target = None
     if row.target is not None:
         fd = places.processed_fd if row.outcome == Outcome.PROCESSED else places.failed_fd
@@ -107,10 +116,18 @@ def _find(
         row=row,
         in_slot=in_slot,
         in_handoff=_identity(places.handoff_fd, row.name),
+        in_failed=_in_failed(places, row, store_id),
         in_target=target,
-        status_ours=row.status_name is not None and status.read_id(places.status_fd, row.status_name) == id,
-        mark=marks.get(id),
+        status_ours=row.status_name is not None
+        and status.read_id(places.status_fd, row.status_name) == file_id,
+        mark=marks.get(file_id),
     )
+
+
+def _in_failed(places: Places, row: FileRow, store_id: str) -> Identity | None:
+    if row.retry_target is None:
+        return None
+    return failed.find(places, row.retry_target, f"{store_id}-{row.retry_of}", row.identity)
 
 
 def _identity(dir_fd: int, name: str) -> Identity | None:
