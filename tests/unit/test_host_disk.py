@@ -207,3 +207,24 @@ def test_as_a_service_it_looks_by_itself():
     machine.watch.request_stop()
 
     assert machine.watch.join(Deadline.after(5))
+
+
+def test_another_minimum_holds_from_the_next_look_on() -> None:
+    """
+    The explanation names the minimum, so it is given again; and what is enough now ends the pause.
+    """
+    machine = Machine(a=150 * MEBIBYTE)
+    enough = machine.look()
+    machine.watch.set_min_free(200 * MEBIBYTE)
+    raised = machine.look()
+    machine.watch.set_min_free(300 * MEBIBYTE)
+    again = machine.look()
+    same = machine.look()
+    machine.watch.set_min_free(0)
+    lowered = machine.look()
+
+    assert enough == []
+    assert raised == ["disk on: /a has 150.0 MiB free, 200.0 MiB are needed"]
+    assert again == ["disk on: /a has 150.0 MiB free, 315.0 MiB are needed"]
+    assert same == []
+    assert lowered == ["disk off"]

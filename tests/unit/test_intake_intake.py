@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from conductor_loop.intake.hints import Hint
 from conductor_loop.intake.names import NameFilter
+from conductor_loop.intake.place import Place
+from conductor_loop.intake.readiness import Readiness
+from conductor_loop.intake.scan import CHUNK
+from conductor_loop.intake.settle import Settler
 from conductor_loop.model import FoundBy
-from intake_ports import Taker, drop, running
+from intake_ports import OpenDirectory, Running, Taker, drop, running, started
 from waiting import wait_until
 
 
@@ -553,3 +558,71 @@ def test_overflow_of_the_kernels_queue_loses_nothing(inbox: Path) -> None:
 
     assert (count, count) == (taken, distinct)
     assert overflows >= 1
+
+
+def test_another_pattern_takes_other_names_from_then_on(inbox: Path) -> None:
+    """
+    Files that were not ours are found though no event tells of them, and those of before stay where they are.
+    """
+    with running(inbox, scan_interval=3600.0) as run:
+        run.wait_scanned()
+        drop(inbox, "a.txt")
+        run.intake.configure(names=NameFilter("*.txt"), settle=0.0, settle_max=600.0, scan_interval=3600.0)
+        run.wait_names("a.txt")
+        drop(inbox, "b.json")
+        drop(inbox, "b.txt")
+        run.wait_names("a.txt", "b.txt")
+
+    assert run.taker.names == ["a.txt", "b.txt"]
+
+
+def test_another_settle_time_holds_for_files_that_wait(inbox: Path) -> None:
+    """
+    Nobody waits an hour because it once was an hour.
+    """
+    with running(inbox, settle=3600.0, scan_interval=3600.0) as run:
+        run.wait_scanned()
+        (inbox / "a.json").write_text("{}")
+        wait_until(lambda: run.told.gauges.get("oldest_pending_at"))
+        assert not run.taker.names
+        run.intake.configure(names=NameFilter("*.json"), settle=0.0, settle_max=600.0, scan_interval=3600.0)
+        run.wait_names("a.json")
+
+
+def test_name_that_was_noticed_by_the_old_pattern_is_not_taken_by_the_new(inbox: Path) -> None:
+    """
+    Though its event has come and only waits to be looked at.
+    """
+    drop(inbox, "a.json")
+    drop(inbox, "a.txt")
+    run = Running(inbox, None, {})
+    run.intake._hints.put("a.json", Hint.MOVED)
+    run.intake.configure(names=NameFilter("*.txt"), settle=0.0, settle_max=600.0, scan_interval=60.0)
+    with started(run):
+        run.wait_names("a.txt")
+        run.wait_scanned()
+
+    assert run.taker.names == ["a.txt"]
+
+
+def test_pass_under_way_does_not_go_on_with_the_old_pattern(inbox: Path) -> None:
+    """
+    What it would have found is not ours any more.
+    """
+    for number in range(CHUNK + 500):
+        (inbox / f"{number}.txt").touch()
+    handoff = OpenDirectory(inbox)
+    settler = Settler(settle=0.0, observe=False, writer_has=lambda _: False)
+    readiness = Readiness(dir_fd=handoff.fd, admission=Taker(), settler=settler, full=lambda: None)
+    place = Place(handoff, readiness)
+    first = place.scan(NameFilter("*.txt").accepts)
+    place.reconsider(NameFilter("*.json").accepts, 0.0, time.monotonic())
+    began = place.scanning
+    while (found := place.scan(NameFilter("*.json").accepts)) is None:
+        pass
+    place.close()
+    handoff.close()
+
+    assert (first, began) == (None, False)
+    assert found.files == 0
+    assert readiness.empty

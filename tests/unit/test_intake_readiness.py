@@ -208,3 +208,37 @@ def test_oldest_is_told_of_backlog_and_candidates(bench: Bench) -> None:
     bench.scan()
 
     assert bench.readiness.oldest_at() == (bench.path / "a").stat().st_ctime_ns // 1000
+
+
+def test_names_that_are_not_ours_any_more_are_forgotten(bench: Bench) -> None:
+    """
+    Whether they are ripe, wait or stand in the backlog.
+    """
+    touch(bench.path, "a.json", "a.txt", "b.json", "b.txt")
+    bench.scan()
+    bench.readiness.hint("c.txt", Hint.MOVED, time.monotonic())
+    bench.readiness.reconsider(NameFilter("*.json").accepts, 0.0, time.monotonic())
+
+    assert bench.offer() == ["a.json", "b.json"]
+    assert bench.readiness.empty
+
+
+def test_shorter_settle_time_ends_the_wait_for_the_longer(bench: Bench) -> None:
+    """
+    And a longer one holds for what is ripe already.
+    """
+    readiness = bench.readiness
+    readiness.reconsider(NameFilter("*").accepts, 3600.0, time.monotonic())
+    touch(bench.path, "a.json")
+    readiness.hint("a.json", Hint.CLOSED, time.monotonic())
+    waits = readiness.next_due() - time.monotonic()
+    readiness.reconsider(NameFilter("*").accepts, 0.0, time.monotonic())
+    readiness.advance(time.monotonic())
+    readiness.reconsider(NameFilter("*").accepts, 3600.0, time.monotonic())
+    longer = bench.offer()
+    readiness.reconsider(NameFilter("*").accepts, 0.0, time.monotonic())
+    readiness.advance(time.monotonic())
+
+    assert 3000 < waits < 3600
+    assert longer == []
+    assert bench.offer() == ["a.json"]

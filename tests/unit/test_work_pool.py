@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 import uuid
@@ -31,15 +32,23 @@ class Ledger:
         self.notes: list[tuple[Any, ...]] = []
         self.busy = 0
         self.busiest = 0
+        self.closed = False
+        self.room = 1000
         self._lock = threading.Lock()
 
     def take(self) -> Job | None:
         job = self.jobs.get()
-        if job is None:
+        if self.closed:
             self.jobs.put(None)
+            return None
         return job
 
+    def dismiss(self, count: int) -> None:
+        for _ in range(count):
+            self.jobs.put(None)
+
     def close(self) -> None:
+        self.closed = True
         self.jobs.put(None)
 
     def report(self, report: Report) -> None:
@@ -54,6 +63,11 @@ class Ledger:
 
     def clear(self, worker: int) -> None:
         self.notes.append(("clear", worker))
+
+    def grow(self, count: int) -> None:
+        if count > self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.notes.append(("grow", count))
 
     def worker_busy(self, delta: int) -> None:
         with self._lock:
@@ -404,3 +418,288 @@ def test_a_stop_before_the_start_is_harmless(running: Running) -> None:
     running.pool.request_stop()
 
     assert running.pool.join(Deadline.after(0.0))
+
+
+class Gate:
+    """
+    An attempt that goes on when it is told to, one file at a time or all.
+    """
+
+    def __init__(self) -> None:
+        self.inside: list[int] = []
+        self._go_on = threading.Semaphore(0)
+
+    def __call__(self, job: Job, progress: Progress) -> Report:
+        progress.running(job, None)
+        self.inside.append(job.number)
+        self._go_on.acquire(timeout=20)
+        self.inside.remove(job.number)
+        return Report(job=job, verdict=Succeeded(), finished_at=0)
+
+    def let(self, count: int) -> None:
+        self._go_on.release(count)
+
+
+def workers() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("worker-"))
+
+
+def test_more_workers_start_at_once(running: Running) -> None:
+    """
+    With a place for their marks, made before.
+    """
+    gate = Gate()
+    pool = running.start(gate, count=1)
+    running.put(*range(4))
+    wait_until(lambda: gate.inside == [0])
+    pool.resize(3)
+    wait_until(lambda: len(gate.inside) == 3)
+
+    assert workers() == ["worker-1", "worker-2", "worker-3"]
+    assert running.ledger.notes[1] == ("grow", 3)
+    gate.let(4)
+    wait_until(lambda: len(running.ledger.reports) == 4)
+    assert running.stop()
+
+
+def test_fewer_workers_finish_what_they_have_and_take_nothing_more(running: Running) -> None:
+    """
+    Nothing is interrupted; from then on there are never more than asked for.
+    """
+    gate = Gate()
+    pool = running.start(gate, count=8)
+    running.put(*range(12))
+    wait_until(lambda: len(gate.inside) == 8)
+    pool.resize(1)
+    for finished in range(1, 12):
+        gate.let(1)
+        wait_until(lambda finished=finished: len(running.ledger.reports) == finished)  # type: ignore[misc]
+        left = max(1, 8 - finished)
+        wait_until(lambda left=left: len(workers()) == left and len(gate.inside) == left)  # type: ignore[misc]
+    gate.let(1)
+    wait_until(lambda: len(running.ledger.reports) == 12)
+
+    assert sorted(report.job.number for report in running.ledger.reports) == list(range(12))
+    assert {report.verdict for report in running.ledger.reports} == {Succeeded()}
+    assert running.stop()
+
+
+def test_workers_that_wait_for_a_job_leave_at_once(running: Running) -> None:
+    """
+    They do not wait for one more file.
+    """
+    pool = running.start(succeeded, count=8)
+    wait_until(lambda: len(workers()) == 8)
+    pool.resize(2)
+    wait_until(lambda: len(workers()) == 2)
+    running.put(*range(20))
+    wait_until(lambda: len(running.ledger.reports) == 20)
+
+    assert running.ledger.busiest <= 2
+    assert running.stop()
+
+
+def test_fewer_and_more_again_are_never_more_than_asked_for(running: Running) -> None:
+    """
+    Who was about to leave stays instead, and each has a mark of its own.
+    """
+    gate = Gate()
+    pool = running.start(gate, count=4)
+    running.put(*range(10))
+    wait_until(lambda: len(gate.inside) == 4)
+    for _ in range(3):
+        pool.resize(1)
+        pool.resize(4)
+    assert len(workers()) == 4
+    gate.let(2)
+    wait_until(lambda: len(running.ledger.reports) == 2 and len(gate.inside) == 4)
+    pool.resize(2)
+    gate.let(2)
+    wait_until(lambda: len(workers()) == 2)
+    pool.resize(3)
+    wait_until(lambda: len(gate.inside) == 3)
+    gate.let(10)
+    wait_until(lambda: len(running.ledger.reports) == 10)
+
+    assert running.ledger.busiest == 4
+    assert_marks_are_apart(running.ledger.notes)
+    assert running.stop()
+
+
+def test_who_comes_takes_the_place_of_who_went(running: Running) -> None:
+    """
+    And not that of one who still has a file in hand.
+    """
+    ends = [threading.Event() for _ in range(4)]
+
+    def attempt(job: Job, progress: Progress) -> Report:
+        progress.running(job, None)
+        ends[job.number].wait(10)
+        return Report(job=job, verdict=Succeeded(), finished_at=0)
+
+    pool = running.start(attempt, count=3)
+    running.put(0, 1, 2)
+    wait_until(lambda: len([note for note in running.ledger.notes if note[0] == "running"]) == 3)
+    pool.resize(2)
+    [first] = [note[2] for note in running.ledger.notes if note[:2] == ("running", 0)]
+    ends[first].set()
+    wait_until(lambda: workers() == ["worker-2", "worker-3"])
+    pool.resize(3)
+    running.put(3)
+    wait_until(lambda: ("running", 0, 3) in running.ledger.notes)
+    for end in ends:
+        end.set()
+
+    assert running.stop()
+
+
+def assert_marks_are_apart(notes: list[tuple[Any, ...]]) -> None:
+    """
+    Nobody writes a mark over that of another who runs.
+    """
+    held: set[int] = set()
+    for note in notes:
+        if note[0] == "running":
+            assert note[1] not in held
+            held.add(note[1])
+        elif note[0] == "clear":
+            held.discard(note[1])
+
+
+def test_without_room_for_the_marks_nothing_changes(running: Running) -> None:
+    """
+    The disk is full: the error says so, and the workers there are go on.
+    """
+    pool = running.start(succeeded, count=2)
+    running.ledger.room = 2
+    with pytest.raises(OSError, match="No space left"):
+        pool.resize(3)
+    running.put(*range(5))
+    wait_until(lambda: len(running.ledger.reports) == 5)
+
+    assert workers() == ["worker-1", "worker-2"]
+    assert running.stop()
+
+
+def test_without_further_threads_there_are_as_many_as_before(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Those that could be started go again.
+    """
+    pool = running.start(succeeded, count=2)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "worker-5":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError):
+        pool.resize(8)
+    wait_until(lambda: len(workers()) == 2)
+    running.put(*range(5))
+    wait_until(lambda: len(running.ledger.reports) == 5)
+
+    assert running.stop()
+
+
+def test_another_attempt_holds_for_the_next_file(running: Running) -> None:
+    """
+    What is under way ends as it began.
+    """
+    gate = Gate()
+    pool = running.start(gate, count=1, grace=60.0)
+    running.put(1, 2)
+    wait_until(lambda: gate.inside == [1])
+    pool.configure(attempt=succeeded, grace=1.0, kill_grace=0.1)
+    gate.let(1)
+    wait_until(lambda: len(running.ledger.reports) == 2)
+
+    assert gate.inside == []
+    assert running.stop()
+
+
+def test_a_stop_waits_for_commands_that_began_with_a_longer_kill_grace(running: Running) -> None:
+    """
+    The time until their end was promised when they began; the grace is that of now.
+    """
+    pool = running.start(succeeded, count=1, grace=60.0)
+    pool.configure(attempt=succeeded, grace=1.0, kill_grace=0.05)
+    shorter = pool.stop_seconds
+    pool.configure(attempt=succeeded, grace=1.0, kill_grace=5.0)
+
+    assert (shorter, pool.stop_seconds) == (1.2, 6.0)
+    assert running.stop()
+
+
+def test_while_it_stops_nobody_is_started(running: Running) -> None:
+    """
+    Neither during the stop nor after it.
+    """
+    gate = Gate()
+    pool = running.start(gate, count=1)
+    running.put(1)
+    wait_until(lambda: gate.inside == [1])
+    pool.request_stop()
+    pool.resize(8)
+    assert workers() == ["worker-1"]
+    gate.let(1)
+    assert running.stop()
+    pool.resize(8)
+
+    assert workers() == []
+    assert ("grow", 8) not in running.ledger.notes
+
+
+def test_resized_before_the_start_it_starts_with_so_many(running: Running) -> None:
+    """
+    Nobody works before the start.
+    """
+    running.pool = pool = WorkerPool(
+        count=1,
+        ready=running.ledger,
+        attempt=succeeded,
+        marks=running.ledger,
+        live=running.ledger,
+        abort=running.abort,
+        grace=1.0,
+        kill_grace=1.0,
+    )
+    pool.resize(3)
+    before = workers()
+    pool.start(lambda name, error: None)
+    wait_until(lambda: len(workers()) == 3)
+
+    assert before == []
+    assert running.stop()
+
+
+@pytest.mark.slow
+def test_resizing_all_the_time_loses_no_job(running: Running) -> None:
+    """
+    Every one is attempted once, whoever comes and goes, and the stop may come at any moment of that.
+    """
+    pool = running.start(succeeded, count=4)
+    stop = threading.Event()
+
+    def resize() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            pool.resize((turn * 7) % 12 + 1)
+
+    threads = [threading.Thread(target=resize) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    running.put(*range(5000))
+    wait_until(lambda: len(running.ledger.reports) == 5000, timeout=30)
+    assert running.stop()
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(report.job.number for report in running.ledger.reports) == list(range(5000))
+    assert_marks_are_apart(running.ledger.notes)
+    assert workers() == []

@@ -302,3 +302,62 @@ def test_a_document_deeper_than_the_schema_can_be_applied_to_is_too_deep() -> No
     nested = validator.check(b'{"zzz": ' * 450 + b"1" + b"}" * 450).problem
     assert nested is not None
     assert nested.kind is Kind.TOO_DEEP
+
+
+def test_every_problem_of_a_small_document_is_listed() -> None:
+    """
+    In the order of their weight, the first of them of the kind that the outcome has.
+    """
+    data = json.dumps({"replicas": "many", "colour": 1, "namespace": 3}).encode()
+
+    found = INTENT.problems(data)
+
+    assert [problem.kind for problem in found] == [
+        Kind.MISSING_FIELD,
+        Kind.MISSING_FIELD,
+        Kind.UNKNOWN_FIELD,
+        Kind.INVALID_VALUE,
+        Kind.INVALID_VALUE,
+    ]
+    checked = INTENT.check(data).problem
+    assert checked is not None
+    assert checked.kind == found[0].kind
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", Kind.EMPTY),
+        (b"{", Kind.INVALID_JSON),
+        (b'{"a": 1, "a": 2}', Kind.DUPLICATE_KEY),
+        (b"[" * 200 + b"]" * 200, Kind.TOO_DEEP),
+        (b"\xff", Kind.NOT_UTF8),
+        (b" " * (5 * 2**20 + 1), Kind.TOO_LARGE),
+    ],
+)
+def test_what_is_no_json_has_one_problem(data: bytes, kind: Kind) -> None:
+    """
+    The same one that the outcome has.
+    """
+    assert INTENT.problems(data) == [INTENT.check(data).problem]
+    assert INTENT.problems(data)[0].kind == kind
+
+
+def test_good_documents_have_no_problems(tmp_path: Path) -> None:
+    """
+    Nor has anything where nothing is asked for.
+    """
+    anything = Validator(schema="none", max_bytes=10, max_depth=1)
+
+    assert INTENT.problems(json.dumps(GOOD).encode()) == []
+    assert anything.problems(b"\xff\x00") == []
+
+
+def test_list_of_problems_is_bounded(tmp_path: Path) -> None:
+    """
+    A small document has a thousand at most, a large one the first.
+    """
+    validator = own_schema(tmp_path, {"items": {"type": "string"}})
+
+    assert len(validator.problems(json.dumps([1] * 3000).encode())) == 1000
+    assert len(validator.problems(json.dumps([1] * 30_000).encode())) == 1

@@ -75,27 +75,36 @@ class DiskWatch(Ticker):
         self._stands = stands
         self._free = free
         self._short: tuple[tuple[Path, str], ...] = ()
+        self._said_for: int | None = None  # the minimum that the standing explanation names
+
+    def set_min_free(self, min_free: int) -> None:
+        """
+        Replace the minimum, in bytes, from the next look on; any thread.
+        """
+        self._min_free = min_free
 
     def check(self) -> None:
         """
         Look once.
         """
-        shortages = {key: words for path in self._paths for key, words in self._shortages(path)}
+        minimum = self._min_free
+        shortages = {key: words for path in self._paths for key, words in self._shortages(path, minimum)}
         short = tuple(shortages)
-        if short and short != self._short:
+        if short and (short, minimum) != (self._short, self._said_for):
             self._pause(PauseReason.DISK, "; ".join(shortages.values()))
+            self._said_for = minimum
         elif not short and self._stands():
             self._resume(PauseReason.DISK)
         self._short = short
 
-    def _shortages(self, path: Path) -> Iterator[tuple[tuple[Path, str], str]]:
+    def _shortages(self, path: Path, min_free: int) -> Iterator[tuple[tuple[Path, str], str]]:
         """
         Yield what a directory is short of, as a key and as words.
         """
         space = self._free(path)
         if space is None:
             return
-        needed = self._needed(self._min_free, key := (path, "bytes"))
+        needed = self._needed(min_free, key := (path, "bytes"))
         if space.bytes < needed:
             yield key, _explain(path, _mebibytes(space.bytes), _mebibytes(needed))
         needed = self._needed(_MIN_INODES, key := (path, "inodes"))

@@ -79,6 +79,12 @@ class WatchGuard:
         self._doubted = False
         self.network = False  #: whether the directory is on a network file system
 
+    def accept(self, accepts: Callable[[str], bool]) -> None:
+        """
+        Replace what tells whether a name is ours.
+        """
+        self._accepts = accepts
+
     def open(self, handoff: Handoff) -> None:
         """
         Watch this directory from now on.

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from conductor_loop.intake.guard import COMPONENT, Mode, StartsAndStops, WatchGuard
 from conductor_loop.intake.hints import Hints
@@ -29,6 +30,17 @@ log = logging.getLogger(__name__)
 
 _ENTER_SECONDS = 10.0  #: that a start waits for the watch; scans do its work until it is there
 TICK_SECONDS = 1.0  #: an idle agent wakes no more often
+
+
+class Terms(NamedTuple):
+    """
+    What may change while it runs; see `Intake`.
+    """
+
+    names: NameFilter
+    settle: float
+    settle_max: float
+    scan_interval: float
 
 
 class Intake:
@@ -71,12 +83,10 @@ class Intake:
     ) -> None:
         self._path = handoff.path
         self._first = handoff
-        self._names = names
         self._admission = admission
         self._live = live
         self._on_replaced = on_replaced
-        self._settle = settle
-        self._settle_max = settle_max
+        self._terms = self._wanted = Terms(names, settle, settle_max, scan_interval)
         self._tick_interval = tick_interval
         self._writer_has = writer_has
         self._hints = Hints()
@@ -124,6 +134,13 @@ class Intake:
         """
         self._hints.ask_scan()
 
+    def configure(self, *, names: NameFilter, settle: float, settle_max: float, scan_interval: float) -> None:
+        """
+        Replace what may change while it runs, and scan; any thread, returns at once.
+        """
+        self._wanted = Terms(names, settle, settle_max, scan_interval)
+        self._hints.ask_scan()
+
     def idle(self) -> bool:
         """
         Tell whether the last scan found no file of ours and none was offered since; any thread.
@@ -159,6 +176,9 @@ class Intake:
         if not self._hints.empty:
             self._idle = False  # before they are taken: another thread asks for both together
         names, lost = self._hints.take()
+        if self._wanted is not self._terms:
+            self._take_over(now)
+            names = {name: hint for name, hint in names.items() if self._terms.names.accepts(name)}
         if lost:
             self._schedule.ask()
         if now >= self._tick_at:
@@ -174,6 +194,13 @@ class Intake:
             place.offer(now)
             self._idle = place.clean and place.readiness.empty
 
+    def _take_over(self, now: float) -> None:
+        self._terms = terms = self._wanted
+        self._schedule.interval = terms.scan_interval
+        self._guard.accept(terms.names.accepts)
+        if self._place is not None:
+            self._place.reconsider(terms.names.accepts, terms.settle, now)
+
     def _tick(self, now: float) -> None:
         self._tick_at = now + self._tick_interval
         self._check_directory()
@@ -184,7 +211,7 @@ class Intake:
     def _tell(self, readiness: Readiness, now: float) -> None:
         self._live.set(
             oldest_pending_at=readiness.oldest_at(),
-            still_written=readiness.still_written(now - self._settle_max),
+            still_written=readiness.still_written(now - self._terms.settle_max),
         )
 
     def _scan(self, place: Place, now: float) -> None:
@@ -201,7 +228,7 @@ class Intake:
                 return
             self._schedule.begin()
         try:
-            found = place.scan(self._names.accepts)
+            found = place.scan(self._terms.names.accepts)
         except OSError as error:
             self._lose("missing", f"cannot be read: {error.strerror}")
             return
@@ -242,7 +269,7 @@ class Intake:
     def _enter(self, handoff: Handoff) -> None:
         self._guard.open(handoff)
         settler = Settler(
-            settle=self._settle,
+            settle=self._terms.settle,
             observe=self._guard.network,
             writer_has=lambda name: self._writer_has(handoff.fd, name),
         )

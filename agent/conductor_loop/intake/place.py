@@ -55,6 +55,14 @@ class Place:
         self.close()
         return found
 
+    def reconsider(self, accepts: Callable[[str], bool], settle: float, now: float) -> None:
+        """
+        Take over other settings: the pass under way, which looks for the names of before, is given up.
+        """
+        self.close()
+        self.clean = False
+        self.readiness.reconsider(accepts, settle, now)
+
     def offer(self, now: float) -> None:
         """
         Offer what is ready.

@@ -86,6 +86,19 @@ class Readiness:
         else:
             self._look(name, candidate, now)
 
+    def reconsider(self, accepts: Callable[[str], bool], settle: float, now: float) -> None:
+        """
+        Take over other settings: forget the names that are not ours any more, and look again at all that wait.
+        """
+        self._settler.settle = settle
+        self._backlog = [entry for entry in self._backlog if accepts(entry[1])]
+        self._candidates = {name: c for name, c in self._candidates.items() if accepts(name)}
+        self._ripe = [entry for entry in self._ripe if entry[1] in self._candidates]
+        heapq.heapify(self._ripe)
+        for name, candidate in self._candidates.items():
+            if candidate.due is not None:
+                self._wait(name, candidate, now)
+
     def scan_begins(self) -> None:
         """
         Say that from now on a pass over the directory is under way.

@@ -112,7 +112,7 @@ class Schedule:
     """
 
     def __init__(self, interval: float) -> None:
-        self._interval = interval
+        self.interval = interval
         self._wanted = True
         self._regular = self._earliest = 0.0
 
@@ -136,7 +136,7 @@ class Schedule:
             now: by the monotonic clock.
             busy: seconds that it took, without the work in between.
         """
-        self._regular = now + max(self._interval, REGULAR_SHARE * busy)
+        self._regular = now + max(self.interval, REGULAR_SHARE * busy)
         self._earliest = now + ASKED_SHARE * busy
 
     @property

@@ -61,7 +61,7 @@ class Settler:
     """
 
     def __init__(self, *, settle: float, observe: bool, writer_has: Callable[[str], bool | None]) -> None:
-        self._settle = settle
+        self.settle = settle
         self.observe = observe
         self._writer_has = writer_has
 
@@ -83,7 +83,7 @@ class Settler:
         age = (wall_us - identity.ctime_ns // 1000) / SECOND
         if self.observe or age < 0:  # changed in the future: the clock was set back
             age = now - candidate.unchanged_since
-        return max(0.0, self._settle - age)
+        return max(0.0, self.settle - age)
 
     def judge(
         self, name: str, candidate: Candidate, identity: Identity, *, now: float, wall_us: int

@@ -17,6 +17,7 @@ from conductor_loop import clock
 from conductor_loop.ledger import lease
 from conductor_loop.model import (
     Again,
+    Author,
     Blocked,
     Failed,
     Identity,
@@ -47,7 +48,7 @@ _READ_BYTES = 1024 * 1024
 _WRITER_SECONDS = 0.2  #: until a file that somebody still has open for writing is looked at again
 _NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: what a file that is still being written may look like
-_MAY_BE_UNFINISHED = (Kind.EMPTY, Kind.INVALID_JSON)
+MAY_BE_UNFINISHED = (Kind.EMPTY, Kind.INVALID_JSON)
 
 
 class Progress(Protocol):
@@ -74,6 +75,7 @@ class Attempter:
         reject_after: seconds that an empty or unparsable file must be unchanged before that is final.
         out_dir: where results go; an attempt that fails while less than `min_free_bytes` are free there is the
             disk's fault.
+        author: what status files say of these attempts; None leaves it to whoever writes them.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Attempter:
         reject_after: float,
         out_dir: str,
         min_free_bytes: int,
+        author: Author | None = None,
     ) -> None:
         self._validator = validator
         self._processor = processor
@@ -92,12 +95,16 @@ class Attempter:
         self._reject_after = reject_after
         self._out_dir = out_dir
         self._min_free_bytes = min_free_bytes
+        self._author = author
         self._rng = random.Random()  # noqa: S311 - spreads retries; nothing is secret
 
     def run_once(self, job: Job, progress: Progress) -> Report:
         """
         Make one attempt; everything is read and validated afresh.
         """
+        return self._attempt(job, progress)._replace(author=self._author)
+
+    def _attempt(self, job: Job, progress: Progress) -> Report:
         try:
             content = self._read(job)
         except _RefusedError as refused:
@@ -139,7 +146,7 @@ class Attempter:
         return _Content(data, hashlib.sha256(data).hexdigest(), Identity.from_stat(found))
 
     def _rejection(self, job: Job, content: _Content, problem: Problem) -> Rejected | Unsettled:
-        if problem.kind in _MAY_BE_UNFINISHED:
+        if problem.kind in MAY_BE_UNFINISHED:
             delay = self._reject_after - _unchanged_seconds(job, content)
             if delay > 0:
                 return Unsettled(delay, give_back=True)

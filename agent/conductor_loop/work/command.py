@@ -82,9 +82,9 @@ class CommandProcessor:
             return Result(Blocked(PauseReason.COMMAND, self._not_found()))
         try:
             finish = process.run(
-                self._argv(file),
+                self.argv(file),
                 executable=executable,
-                environ=self._environ | _identity(file),
+                environ=self._environ | variables(file),
                 file_id=file.id,
                 timeout=self.timeout,
                 kill_grace=self._kill_grace,
@@ -102,7 +102,10 @@ class CommandProcessor:
         """
         return None if shutil.which(self._program, path=self._path) else self._not_found()
 
-    def _argv(self, file: File) -> list[str]:
+    def argv(self, file: File) -> list[str]:
+        """
+        Return the program and its arguments for `file`.
+        """
         values = {
             "path": str(file.path),
             "name": file.name,
@@ -159,7 +162,10 @@ class CommandProcessor:
         return Succeeded()
 
 
-def _identity(file: File) -> dict[bytes, bytes]:
+def variables(file: File) -> dict[bytes, bytes]:
+    """
+    Return what a command's environment says of `file`.
+    """
     return {
         process.ID_VARIABLE.encode(): file.id.encode(),
         b"CONDUCTOR_ATTEMPT": b"%d" % file.attempt,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -100,9 +101,28 @@ def load_handler(reference: str) -> Handler:
     if not callable(handler):
         what = "has no" if handler is None else "has something that cannot be called as"
         raise _unusable(reference, f"{module_name} ({module.__file__}) {what} {function_name}")
+    _refuse_coroutine(handler, reference)
+    return handler  # type: ignore[no-any-return]  # a callable is all that can be known
+
+
+def refer_to(handler: Handler) -> str:
+    """
+    Return the reference that stands for a function itself, in status files for one; it need not be importable by it.
+
+    Raises:
+        ConfigError: if it cannot be a handler.
+    """
+    # What is callable need not be a function, and what has no name has that of its class.
+    module = getattr(handler, "__module__", None) or type(handler).__module__
+    name = getattr(handler, "__name__", None) or type(handler).__name__
+    reference = f"{module}:" + re.sub(r"\W", "_", name)
+    _refuse_coroutine(handler, reference)
+    return reference
+
+
+def _refuse_coroutine(handler: Handler, reference: str) -> None:
     if inspect.iscoroutinefunction(handler):
         raise _unusable(reference, "is a coroutine function; a plain function is expected")
-    return handler  # type: ignore[no-any-return]  # a callable is all that can be known
 
 
 def _unusable(reference: str, why: str) -> ConfigError:

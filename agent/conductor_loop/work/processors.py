@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from conductor_loop.work.command import CommandProcessor
-from conductor_loop.work.handler import HandlerProcessor, load_handler
+from conductor_loop.work.handler import Handler, HandlerProcessor, load_handler
 from conductor_loop.work.process import Abort
 from conductor_loop.work.processor import Processor
 
@@ -17,7 +17,7 @@ def make_processor(
     kind: str,
     command: Sequence[str],
     structured: bool,
-    handler: str,
+    handler: str | Handler,
     out_dir: str,
     timeout: float,
     kill_grace: float,
@@ -28,11 +28,15 @@ def make_processor(
     """
     Return the processor of a kind: "command" or "python".
 
+    Args:
+        handler: the function itself, or "module:function", which is imported.
+
     Raises:
         ConfigError: if the handler cannot be imported.
     """
     if kind == "python":
-        return HandlerProcessor(load_handler(handler), timeout=timeout, output_limit=output_limit)
+        function = load_handler(handler) if isinstance(handler, str) else handler
+        return HandlerProcessor(function, timeout=timeout, output_limit=output_limit)
     return CommandProcessor(
         command,
         structured=structured,

@@ -4,7 +4,7 @@ Validation: what a file must be before it is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from conductor_loop.work import strictjson
 INTENT_SCHEMA = Path(__file__).with_name("intent.schema.json")
 
 _MOST_PROBLEMS = 5  #: that one message lists
+_MOST_LISTED = 1000  #: that a list of all problems has
 _MESSAGE_LENGTH = 300  #: characters of one problem; a value in it may be as long as the file
 _SMALL_BYTES = 16 * 1024  #: up to here every problem is looked for; beyond it the first one ends the search
 _SPACE = b" \t\r\n"
@@ -67,6 +68,30 @@ class Validator:
         """
         Return the document in `data`, or the problem with it. Raises nothing, whatever `data` is.
         """
+        read = self._read(data)
+        if read.problem or self._schema is None:
+            return read
+        return Checked(read.document, self._schema.problem(read.document, len(data)))
+
+    def problems(self, data: bytes) -> list[Problem]:
+        """
+        Return everything that is wrong with `data`, in the order in which `check` looks for the one that counts.
+
+        What is no JSON has one problem, and so has a large document: the first one. Raises nothing.
+        """
+        read = self._read(data)
+        if read.problem:
+            return [read.problem]
+        found = self._schema.problems(read.document, len(data)) if self._schema else []
+        return found[:_MOST_LISTED]
+
+    def too_large(self, size: int) -> Problem:
+        """
+        Return the problem of a file of `size` bytes, more than the largest acceptable one.
+        """
+        return Problem(Kind.TOO_LARGE, f"{size} bytes or more; at most {self.max_bytes} are accepted")
+
+    def _read(self, data: bytes) -> Checked:
         if len(data) > self.max_bytes:
             return Checked(problem=self.too_large(len(data)))
         if not (data.strip(_SPACE) if self._schema else data):
@@ -74,16 +99,9 @@ class Validator:
         if self._schema is None:
             return Checked(document=data)
         try:
-            document = strictjson.parse(data, max_depth=self._max_depth)
+            return Checked(document=strictjson.parse(data, max_depth=self._max_depth))
         except strictjson.NotJsonError as error:
             return Checked(problem=Problem(error.kind, error.message))
-        return Checked(document, self._schema.problem(document, len(data)))
-
-    def too_large(self, size: int) -> Problem:
-        """
-        Return the problem of a file of `size` bytes, more than the largest acceptable one.
-        """
-        return Problem(Kind.TOO_LARGE, f"{size} bytes or more; at most {self.max_bytes} are accepted")
 
 
 class _Schema:
@@ -98,17 +116,28 @@ class _Schema:
         self._validator = _compile(path, text)
 
     def problem(self, document: Any, size: int) -> Problem | None:
-        try:
-            return self._find_problem(document, size)
-        except ValueError as error:  # the library's own limit of nesting
-            return Problem(Kind.TOO_DEEP, f"nested more deeply than the schema can be applied to: {error}")
+        found = self.problems(document, size)
+        return _summary(found) if found else None
 
-    def _find_problem(self, document: Any, size: int) -> Problem | None:
+    def problems(self, document: Any, size: int) -> list[Problem]:
+        """
+        Return all problems, those of the kind that counts first: a missing field, an unknown one, a wrong value.
+
+        A misspelt key is both missing and unknown, and what is missing is what its writer needs to hear first.
+        """
+        try:
+            return self._find_problems(document, size)
+        except ValueError as error:  # the library's own limit of nesting
+            message = f"nested more deeply than the schema can be applied to: {error}"
+            return [Problem(Kind.TOO_DEEP, message)]
+
+    def _find_problems(self, document: Any, size: int) -> list[Problem]:
         if self._validator.is_valid(document):
-            return None
+            return []
         if size > _SMALL_BYTES:
-            return self._first_problem(document)
-        return _summary(map(_problem, self._validator.iter_errors(document)))
+            return [self._first_problem(document)]
+        found = map(_problem, self._validator.iter_errors(document))
+        return sorted(found, key=lambda problem: _ORDER.index(problem.kind))
 
     def _first_problem(self, document: Any) -> Problem:
         # iter_errors makes all errors before it returns the first: 65 s and 5.8 GB for a list of 2.4 million
@@ -149,13 +178,10 @@ def _unusable(path: Path, why: str) -> ConfigError:
     )
 
 
-def _summary(found: Iterable[Problem]) -> Problem:
+def _summary(problems: Sequence[Problem]) -> Problem:
     """
-    Return one problem for all, of the kind that comes first: a missing field, an unknown one, a wrong value.
-
-    A misspelt key is both missing and unknown, and what is missing is what its writer needs to hear first.
+    Return one problem for all, of the kind that comes first.
     """
-    problems = sorted(found, key=lambda problem: _ORDER.index(problem.kind))
     shown = [problem.message for problem in problems[:_MOST_PROBLEMS]]
     more = len(problems) - len(shown)
     return Problem(problems[0].kind, "; ".join(shown) + (f"; and {more} more" if more else ""))
