@@ -348,3 +348,18 @@ def test_nothing_is_lost_between_threads():
     assert snapshot.active_workers == 0
     assert snapshot.average_processing_time == 1.0
     assert snapshot.total("discovered", "7") == writers * rounds - 1
+
+
+def test_other_number_of_workers_is_shown_at_once() -> None:
+    """
+    While more than that still have a file in hand, nobody sees more than 100 %.
+    """
+    live = Live(max_workers=8, command_name="porch")
+    live.worker_busy(4)
+    before = live.snapshot()
+    live.configure(max_workers=2, command_name="render")
+    after = live.snapshot()
+
+    assert (before.max_workers, before.worker_utilization, before.command_name) == (8, 50.0, "porch")
+    assert (after.max_workers, after.worker_utilization, after.command_name) == (2, 100.0, "render")
+    assert after.active_workers == 4

@@ -199,9 +199,20 @@ def _said() -> set[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".health"):
                 names = vars(importlib.import_module(".".join(place.parts)))
-                component, state = (eval(ast.unparse(word), dict(names)) for word in node.args[:2])
-                found.add((component, str(state)))
+                component, *states = (
+                    eval(ast.unparse(word), dict(names))
+                    for argument in node.args[:2]
+                    for word in _branches(argument)
+                )
+                found.update((component, str(state)) for state in states)
     return found
+
+
+def _branches(word: ast.expr) -> list[ast.expr]:
+    """
+    Return what an expression may turn out to be.
+    """
+    return [word.body, word.orelse] if isinstance(word, ast.IfExp) else [word]
 
 
 def test_the_table_says_what_components_say_of_themselves_and_no_more():

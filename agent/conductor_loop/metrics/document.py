@@ -5,12 +5,24 @@ The JSON document of `GET /metrics`; its keys are a contract.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from conductor_loop import clock
 from conductor_loop.metrics.outcomes import by_phrase
 from conductor_loop.metrics.snapshot import Snapshot
 from conductor_loop.model import Outcome, display_name
+
+
+class Key(NamedTuple):
+    """
+    What one key of the document means.
+    """
+
+    type: str  #: as JSON Schema names it
+    unit: str  #: "" where there is none
+    survives: bool | None  #: a restart: it goes on, it begins anew, or (None) it shows how things are now
+    meaning: str
 
 
 def metrics(snapshot: Snapshot) -> dict[str, Any]:
@@ -92,3 +104,77 @@ def _metadata(snapshot: Snapshot) -> dict[str, Any]:
         "phase": snapshot.phase,
         "watch_mode": snapshot.gauges.watch_mode,
     }
+
+
+#: What the reference says of each section's keys, in their order.
+KEYS: Mapping[str, Mapping[str, Key]] = {
+    "performance": {
+        "files_processed_total": Key("integer", "files", True, "Files processed."),
+        "files_failed_total": Key("integer", "files", True, "Files failed, without rejected ones."),
+        "validation_failures_total": Key("integer", "files", True, "Files rejected; none of them ran."),
+        "retry_attempts_total": Key("integer", "attempts", True, "Failed attempts that another one follows."),
+        "throughput_files_per_sec": Key(
+            "number", "files per second", False, "Files processed, failed or rejected, over the last minute."
+        ),
+        "average_processing_time": Key(
+            "string", "duration, such as `250ms`", True, "Mean run time of the last 1,000 files that ran."
+        ),
+        "processing_duration_total_seconds": Key(
+            "number", "seconds", True, "Run time of the last attempts of all files that ran, summed up."
+        ),
+        "status_files_per_sec": Key(
+            "number", "files per second", False, "Status files written, over the last minute."
+        ),
+        "latency_percentiles": Key(
+            "object",
+            "seconds",
+            True,
+            "Run time of the last 1,000 files that ran: the percentiles `50`, `95` and `99`; `null` before the first.",
+        ),
+    },
+    "resources": {
+        "memory_usage_bytes": Key("integer", "bytes", None, "Resident memory of the agent."),
+        "goroutine_count": Key(
+            "integer", "threads", None, "The same as `thread_count`, for older dashboards."
+        ),
+        "thread_count": Key("integer", "threads", None, "Threads of the agent."),
+        "file_descriptor_count": Key("integer", "descriptors", None, "Open descriptors of the agent."),
+        "cpu_percent": Key(
+            "number", "percent of one core", None, "Use of the processor by the agent, without its commands."
+        ),
+        "directory_size_bytes": Key(
+            "integer", "bytes", None, "Size of the regular files directly in the handoff directory."
+        ),
+        "disk_free_bytes": Key("integer", "bytes", None, "The smallest value of `disk_free_bytes_by_path`."),
+        "disk_free_bytes_by_path": Key(
+            "object", "bytes", None, "Free space at `handoff_dir`, `state_dir` and `out_dir`, by their paths."
+        ),
+    },
+    "workers": {
+        "max_workers": Key("integer", "files", None, "Files that run at a time at most."),
+        "active_workers": Key("integer", "workers", None, "Workers that have a file."),
+        "worker_utilization": Key("number", "percent", None, "Share of workers that have a file, 0 to 100."),
+        "queue_depth": Key("integer", "files", None, "Files claimed and ready to run."),
+        "backpressure_events": Key(
+            "integer", "times", False, "Ready files began to wait because the look-ahead was full."
+        ),
+    },
+    "errors": {
+        "timeout_count": Key("integer", "attempts", True, "Attempts ended by their time limit."),
+        "validation_errors_by_type": Key(
+            "object", "files", True, "Files rejected, by the phrase of the kind."
+        ),
+        "processing_errors_by_type": Key(
+            "object", "files", True, "Files failed or vanished, by the phrase of the kind."
+        ),
+    },
+    "metadata": {
+        "timestamp": Key("string", "RFC 3339, UTC", None, "When this was read."),
+        "uptime": Key("string", "duration, such as `2h15m30s`", False, "Time since the agent was started."),
+        "store_id": Key("string", "", True, "Name of the database; ids of files begin with it."),
+        "phase": Key("string", "", None, "`starting`, `recovering`, `running` or `stopping`."),
+        "watch_mode": Key(
+            "string", "", None, "How new files are noticed: `inotify` or `poll`; empty until it is known."
+        ),
+    },
+}

@@ -83,6 +83,14 @@ class Live:
         self._conditions: dict[str, Condition] = {}
         self._warnings: dict[str, str] = {}
 
+    def configure(self, *, max_workers: int, command_name: str) -> None:
+        """
+        Replace what is configured.
+        """
+        with self._lock:
+            self._max_workers = max_workers
+            self._command_name = command_name
+
     def publish(
         self, totals: Mapping[counting.Key, int], finished: Sequence[Finished], commit_seconds: float
     ) -> None:
@@ -193,7 +201,7 @@ class Live:
 
     def warn(self, key: str, message: str | None) -> None:
         """
-        Show a warning, which changes no status, under a key of the caller's; None takes it back.
+        Show a warning, which by itself changes no status, under a key of the caller's; None takes it back.
         """
         with self._lock:
             if message is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -30,6 +30,31 @@ from conductor_loop.metrics.snapshot import COMPONENTS, Snapshot, State
 from conductor_loop.model import FoundBy, PauseReason, display_name
 
 PREFIX = "conductor_loop_"
+
+#: What a restart does to a metric: it goes on (True) or begins anew (False); all others show how things are now.
+SURVIVES: Mapping[str, bool] = {
+    f"{PREFIX}files_processed_total": True,
+    f"{PREFIX}files_failed_total": True,
+    f"{PREFIX}validation_failures_total": True,
+    f"{PREFIX}retry_attempts_total": True,
+    f"{PREFIX}throughput_files_per_second": False,
+    f"{PREFIX}average_processing_time_seconds": True,
+    f"{PREFIX}backpressure_events_total": False,
+    f"{PREFIX}timeout_count_total": True,
+    f"{PREFIX}processing_latency_seconds_p50": True,
+    f"{PREFIX}processing_latency_seconds_p95": True,
+    f"{PREFIX}processing_latency_seconds_p99": True,
+    f"{PREFIX}last_success_timestamp_seconds": True,
+    f"{PREFIX}status_files_total": True,
+    f"{PREFIX}watch_overflows_total": False,
+    f"{PREFIX}store_write_errors_total": False,
+    f"{PREFIX}processing_duration_seconds": True,
+    f"{PREFIX}wait_duration_seconds": True,
+    f"{PREFIX}outcomes_total": True,
+    f"{PREFIX}discovered_total": True,
+    f"{PREFIX}store_commit_seconds": False,
+    "process_cpu_seconds_total": False,
+}
 
 
 class Format(enum.Enum):
@@ -119,7 +144,7 @@ def _histogram(snapshot: Snapshot, what: str, text: str) -> Metric:
 
 def _outcomes(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
-        f"{PREFIX}outcomes", "Files that ended, by how and why.", labels=("outcome", "kind")
+        f"{PREFIX}outcomes", "Files that ended, by outcome and kind.", labels=("outcome", "kind")
     )
     for (outcome, kind), value in outcomes.by_kind(snapshot).items():
         family.add_metric((outcome, kind), value)
@@ -146,7 +171,7 @@ def _disk_free(snapshot: Snapshot) -> Metric:
 
 def _paused(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
-        f"{PREFIX}intake_paused", "Whether intake stands still for this reason.", labels=("reason",)
+        f"{PREFIX}intake_paused", "1 while intake is paused for this reason, else 0.", labels=("reason",)
     )
     for reason in PauseReason:
         family.add_metric((reason,), reason in snapshot.pauses)
@@ -176,7 +201,9 @@ def _commits(snapshot: Snapshot) -> Metric:
 
 def _history(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
-        f"{PREFIX}history_oldest_timestamp_seconds", "The oldest row that is kept.", labels=("tier",)
+        f"{PREFIX}history_oldest_timestamp_seconds",
+        "When the oldest outcome that is kept came about.",
+        labels=("tier",),
     )
     oldest = _seconds(snapshot.gauges.history_oldest_at)
     family.add_metric(("outcomes",), math.nan if oldest is None else oldest)
@@ -191,11 +218,17 @@ def _seconds(moment_us: int | None) -> float | None:
 _PLAIN = (
     _Plain("files_processed_total", "Files processed.", lambda s: s.files_processed_total),
     _Plain("files_failed_total", "Files failed, without rejected ones.", lambda s: s.files_failed_total),
-    _Plain("validation_failures_total", "Files rejected as invalid.", lambda s: s.validation_failures_total),
-    _Plain("retry_attempts_total", "Attempts that were repeated.", lambda s: s.retry_attempts_total),
+    _Plain(
+        "validation_failures_total",
+        "Files rejected; none of them ran.",
+        lambda s: s.validation_failures_total,
+    ),
+    _Plain(
+        "retry_attempts_total", "Failed attempts that another one follows.", lambda s: s.retry_attempts_total
+    ),
     _Plain(
         "throughput_files_per_second",
-        "Files ended per second, over the last minute.",
+        "Files processed, failed or rejected per second, over the last minute.",
         lambda s: s.throughput_files_per_sec,
     ),
     _Plain(
@@ -207,14 +240,16 @@ _PLAIN = (
     _Plain(
         "goroutine_count", "Threads of the agent, under the name known before.", lambda s: s.sample.threads
     ),
-    _Plain("worker_utilization_percent", "Share of workers that are busy.", lambda s: s.worker_utilization),
+    _Plain(
+        "worker_utilization_percent", "Share of workers that have a file.", lambda s: s.worker_utilization
+    ),
     _Plain("queue_depth", "Files claimed and ready to run.", lambda s: s.queue_depth),
     _Plain(
         "backpressure_events_total",
         "Times that ready files began to wait because the look-ahead was full.",
         lambda s: s.backpressure_events,
     ),
-    _Plain("timeout_count_total", "Attempts ended by their time-out.", lambda s: s.timeout_count),
+    _Plain("timeout_count_total", "Attempts ended by their time limit.", lambda s: s.timeout_count),
     _Plain(
         "processing_latency_seconds_p50",
         "Median run time of the last 1,000 files that ran.",
@@ -247,7 +282,7 @@ _PLAIN = (
     _Plain("status_files_total", "Status files written.", lambda s: s.status_files_total),
     _Plain(
         "directory_size_bytes",
-        "Regular files directly in the handoff directory.",
+        "Size of the regular files directly in the handoff directory.",
         lambda s: s.gauges.directory_bytes,
     ),
     _Plain("threads", "Threads of the agent.", lambda s: s.sample.threads),
@@ -263,10 +298,14 @@ _PLAIN = (
         lambda s: s.gauges.ignored_entries,
     ),
     _Plain("store_bytes", "Size of the store with its log.", lambda s: s.gauges.store_bytes),
-    _Plain("store_write_errors_total", "Commits that failed.", lambda s: s.store_write_errors),
+    _Plain(
+        "store_write_errors_total",
+        "Commits of the store that failed; each is repeated.",
+        lambda s: s.store_write_errors,
+    ),
     _Plain(
         "unaccounted_files",
-        "Open rows without a file and files without an open row; always 0.",
+        "Open rows without a file and files in slots without an open row; 0 unless something is wrong.",
         lambda s: s.gauges.unaccounted,
     ),
 )

@@ -173,7 +173,8 @@ class Snapshot:
 
     @property
     def worker_utilization(self) -> float:
-        return 100.0 * self.active_workers / self.max_workers
+        # Not above, while more than there should be have a file in hand: fewer were asked for.
+        return min(100.0, 100.0 * self.active_workers / self.max_workers)
 
     @property
     def memory_usage_bytes(self) -> int:

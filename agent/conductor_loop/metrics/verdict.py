@@ -122,6 +122,10 @@ def _still_written(snapshot: Snapshot) -> str | None:
     return f"files written to for very long: {count}" if count else None
 
 
+def _clock_moved(snapshot: Snapshot) -> str | None:
+    return snapshot.warnings.get("clock")
+
+
 def _paused(reason: PauseReason) -> Test:
     def test(snapshot: Snapshot) -> str | None:
         pause = snapshot.pauses.get(reason)
@@ -136,15 +140,36 @@ _D, _U = State.DEGRADED, State.UNHEALTHY
 RULES = (
     Rule("fsnotify_watcher", _D, "inotify does not deliver events; the scan finds the files, later"),
     Rule("fsnotify_watcher", _D, "intake is paused by the operator", _paused(PauseReason.OPERATOR)),
-    Rule("fsnotify_watcher", _D, "the agent is drained", _paused(PauseReason.DRAIN)),
-    Rule("fsnotify_watcher", _D, "the handoff directory is missing", _paused(PauseReason.HANDOFF)),
-    Rule("worker_pool", _D, "the command is missing or cannot be executed", _paused(PauseReason.COMMAND)),
-    Rule("worker_pool", _D, "too many files wait for their next attempt", _paused(PauseReason.RETRIES)),
+    Rule("fsnotify_watcher", _D, "intake is paused to drain the agent", _paused(PauseReason.DRAIN)),
+    Rule(
+        "fsnotify_watcher",
+        _D,
+        "the handoff directory is missing, or files cannot be moved in it; intake is paused",
+        _paused(PauseReason.HANDOFF),
+    ),
+    Rule(
+        "worker_pool",
+        _D,
+        "the command is missing or cannot be started; intake is paused",
+        _paused(PauseReason.COMMAND),
+    ),
+    Rule(
+        "worker_pool",
+        _D,
+        "more than `max_waiting` files wait for their next attempt; intake is paused",
+        _paused(PauseReason.RETRIES),
+    ),
     Rule("worker_pool", _U, f"the main loop has not ticked for {BEAT_LIMIT:g} s", _stuck),
     Rule("worker_pool", _U, "a python handler is past its deadline"),
-    Rule("state_manager", _U, "files are unaccounted for in two scans"),
+    Rule("state_manager", _U, "the same files are unaccounted for in two scans"),
+    Rule(
+        "state_manager",
+        _D,
+        "the clock moved by more than a day, or the agent was off that long; nothing is deleted for 24 h of running",
+        _clock_moved,
+    ),
     Rule("file_manager", _D, "a file is still being written after `settle_max`", _still_written),
-    Rule("file_manager", _U, "files cannot be moved"),
+    Rule("file_manager", _U, "files cannot be moved; each is tried again every second"),
     Rule("metrics", _U, "the configured port cannot be bound; it is tried again every 5 s"),
     Rule("store", _D, "the store cannot be written; intake is paused", _paused(PauseReason.STORE)),
     Rule("store", _U, "the integrity check found the database damaged; the next start sets it aside"),
