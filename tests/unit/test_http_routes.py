@@ -17,7 +17,7 @@ from wsgiref.validate import validator
 import pytest
 
 import scenario
-from conductor_loop.http.guard import Guard
+from conductor_loop.http.guard import Guard, HostCheck
 from conductor_loop.http.routes import make_app
 from conductor_loop.metrics.live import Live
 from conductor_loop.model import PauseReason
@@ -72,7 +72,10 @@ def live() -> Live:
 @pytest.fixture
 def app(live: Live) -> WSGIApplication:
     return make_app(
-        snapshot=live.snapshot, version="0.1.0", config_hash="abc", hosts=["Agent.Example.org", "10.0.0.1"]
+        snapshot=live.snapshot,
+        version="0.1.0",
+        config_hash=lambda: "abc",
+        hosts=["Agent.Example.org", "10.0.0.1"],
     )
 
 
@@ -133,7 +136,7 @@ def test_liveness_is_the_main_loop_and_nothing_else():
     """
     monotonic = scenario.Clock()
     live = Live(max_workers=1, command_name="x", monotonic=monotonic)
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     live.phase("running")
     live.pause(PauseReason.STORE, "locked")
     assert ask(app, "/health/live").status == 200
@@ -193,6 +196,27 @@ def test_an_unknown_page_lists_those_there_are(app: WSGIApplication, path: str):
 
     assert (reply.status, reply.json["routes"]) == (404, ROUTES)
     assert reply.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/v1/pause", "/api/v1/stop", "/api/v1/files/7/retry"])
+def test_changes_are_refused_over_tcp(app: WSGIApplication, method: str, path: str):
+    """
+    Everybody on the machine can connect there; the answer says where to ask instead.
+    """
+    reply = ask(app, path, method=method)
+
+    assert (reply.status, reply.json["kind"], reply.json["exit_code"]) == (403, "permission", 77)
+    assert "admin socket" in reply.json["error"]
+
+
+def test_an_unknown_page_names_what_the_admin_socket_has(app: WSGIApplication):
+    """
+    For whoever looks for it on the wrong door.
+    """
+    listed = ask(app, "/api/v1/files").json["on_admin_socket"]
+
+    assert {"GET /api/v1/files", "POST /api/v1/files/<id>/retry", "POST /api/v1/drain"} <= set(listed)
 
 
 @pytest.mark.parametrize("path", ["/metrics\xff", "/\xc3", "/health\xed\xa0\x80"])
@@ -276,7 +300,7 @@ def test_a_bug_is_answered_without_its_traceback(
     def broken() -> Any:
         raise RuntimeError("secret")
 
-    app = make_app(snapshot=broken, version="", config_hash="")
+    app = make_app(snapshot=broken, version="", config_hash=lambda: "")
 
     with caplog.at_level(logging.ERROR):
         reply = ask(app, "/metrics")
@@ -297,7 +321,7 @@ def test_a_refused_head_has_no_body():
     def never(environ: Any, start_response: Any) -> list[bytes]:
         raise AssertionError("asked in spite of the wrong host")
 
-    reply = ask(Guard(never, hosts=()), "/", method="HEAD", host="evil.example")
+    reply = ask(Guard(never, refuse=HostCheck(())), "/", method="HEAD", host="evil.example")
 
     assert (reply.status, reply.body) == (403, b"")
 

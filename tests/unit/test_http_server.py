@@ -69,7 +69,7 @@ def started(app: WSGIApplication, live: Live, host: str, port: int, **options: A
     finally:
         server.request_stop()
         assert server.join(Deadline.after(10))
-        assert server.address is None
+        assert not server.listening
         assert crashes == []
 
 
@@ -78,8 +78,10 @@ def serving(app: WSGIApplication, live: Live, port: int = 0, **options: Any) -> 
     """
     Run a server that answers; the value is its port.
     """
-    with started(app, live, "127.0.0.1", port or free_port(), **options) as server:
-        yield wait_until(lambda: server.address)[1]
+    port = port or free_port()
+    with started(app, live, "127.0.0.1", port, **options) as server:
+        wait_until(lambda: server.listening)
+        yield port
 
 
 def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -91,7 +93,7 @@ def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list
 
 @pytest.fixture
 def port(live: Live) -> Iterator[int]:
-    app = make_app(snapshot=live.snapshot, version="0.1.0", config_hash="abc")
+    app = make_app(snapshot=live.snapshot, version="0.1.0", config_hash=lambda: "abc")
     with serving(app, live) as bound:
         yield bound
 
@@ -275,7 +277,7 @@ def test_the_quietest_connection_gives_way_at_the_cap(live: Live):
     """
     A flood of half requests locks nobody out.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     with serving(app, live, max_connections=20) as port, ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(100)]
         for client in clients:
@@ -291,7 +293,7 @@ def test_few_descriptors_mean_few_connections(live: Live):
     """
     A quarter of them at most, so that files go on whoever connects.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     with ExitStack() as stack:
         with descriptors_limited_to(400):
             port = stack.enter_context(serving(app, live))
@@ -304,7 +306,7 @@ def test_without_a_descriptor_the_quietest_connection_gives_way(live: Live, capl
     """
     The newcomer is answered, and the log says once why others were cut off.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     request = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
     with serving(app, live) as port, ExitStack() as stack:
         newcomers = [stack.enter_context(socket.socket()) for _ in range(2)]
@@ -347,7 +349,7 @@ def test_slow_answers_do_not_keep_others_waiting(live: Live):
     Sixteen at once leave room for /health.
     """
     release = threading.Event()
-    app = slowly(release, make_app(snapshot=live.snapshot, version="", config_hash=""))
+    app = slowly(release, make_app(snapshot=live.snapshot, version="", config_hash=lambda: ""))
     with serving(app, live) as port, ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(16)]
         for client in clients:
@@ -363,7 +365,7 @@ def test_a_client_that_leaves_early_disturbs_nobody(live: Live, caplog: pytest.L
     Its answer goes nowhere and nothing is logged.
     """
     release = threading.Event()
-    app = slowly(release, make_app(snapshot=live.snapshot, version="", config_hash=""))
+    app = slowly(release, make_app(snapshot=live.snapshot, version="", config_hash=lambda: ""))
     with serving(app, live) as port:
         with connect(port) as client:
             client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -420,7 +422,7 @@ def test_stop_with_fifty_open_connections_is_quick_and_the_port_is_free_at_once(
     """
     Idle and half-finished ones; the next server binds while their sockets linger.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     with ExitStack() as stack:
         with serving(app, live) as port:
             clients = [stack.enter_context(connect(port)) for _ in range(50)]
@@ -450,8 +452,10 @@ def test_stop_waits_for_the_answer_that_is_being_made(live: Live):
     """
     release = threading.Event()
     with ExitStack() as stack:
-        server = stack.enter_context(started(slowly(release, nothing), live, "127.0.0.1", free_port()))
-        client = stack.enter_context(connect(wait_until(lambda: server.address)[1]))
+        port = free_port()
+        server = stack.enter_context(started(slowly(release, nothing), live, "127.0.0.1", port))
+        wait_until(lambda: server.listening)
+        client = stack.enter_context(connect(port))
         client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         wait_until(lambda: any(thread.name.startswith("http_") for thread in threading.enumerate()))
         server.request_stop()
@@ -464,7 +468,7 @@ def test_a_taken_port_is_tried_again(live: Live, caplog: pytest.LogCaptureFixtur
     """
     Meanwhile `metrics` is unhealthy and names port and holder; the log says it once.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
     port = free_port()
     with ExitStack() as stack:
         holder = stack.enter_context(socket.create_server(("127.0.0.1", port)))
@@ -473,9 +477,9 @@ def test_a_taken_port_is_tried_again(live: Live, caplog: pytest.LogCaptureFixtur
         assert condition.state == "unhealthy"
         assert f"port {port}: taken by pid {os.getpid()} (" in condition.message
         threading.Event().wait(0.2)
-        assert server.address is None
+        assert not server.listening
         holder.close()
-        wait_until(lambda: server.address)
+        wait_until(lambda: server.listening)
 
         assert is_answered(port)
         assert verdict.assess(live.snapshot()).status == "healthy"
@@ -518,9 +522,10 @@ def test_ipv6_is_served(live: Live, host: str):
     """
     By address; the address of all takes IPv4 too.
     """
-    app = make_app(snapshot=live.snapshot, version="", config_hash="")
-    with started(app, live, host, free_port()) as server:
-        port = wait_until(lambda: server.address)[1]
+    app = make_app(snapshot=live.snapshot, version="", config_hash=lambda: "")
+    port = free_port()
+    with started(app, live, host, port) as server:
+        wait_until(lambda: server.listening)
         client = http.client.HTTPConnection("::1", port, timeout=5)
         client.request("GET", "/health/live")
         assert client.getresponse().status == 200
@@ -530,14 +535,14 @@ def test_ipv6_is_served(live: Live, host: str):
 
 def test_port_0_is_no_server(live: Live):
     """
-    No thread, no address, nothing to stop.
+    No thread, nothing to stop.
     """
     before = threading.active_count()
     server = HttpServer(nothing, "127.0.0.1", 0, live=live)
     server.start(lambda *_: None)
 
     assert threading.active_count() == before
-    assert server.address is None
+    assert not server.listening
     server.request_stop()
     assert server.join(Deadline.after(0))
 

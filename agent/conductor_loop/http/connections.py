@@ -4,6 +4,7 @@ The cap on open connections, and who gives way at it.
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import sys
 from typing import Protocol
@@ -40,6 +41,8 @@ class Connections:
         self._most = most
         self._waiting: dict[Closable, None] = {}
         self._served: set[Closable] = set()
+        self._idle = asyncio.Event()  # whether none is served
+        self._idle.set()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._served)
@@ -67,7 +70,7 @@ class Connections:
         """
         Note that a connection begins to wait for its next request.
         """
-        self._served.discard(stream)
+        self._end_serving(stream)
         self._waiting.pop(stream, None)
         self._waiting[stream] = None
 
@@ -77,10 +80,22 @@ class Connections:
         """
         self._waiting.pop(stream, None)
         self._served.add(stream)
+        self._idle.clear()
 
     def close(self, stream: Closable) -> None:
         """
         Forget a connection that was closed, whoever did it.
         """
         self._waiting.pop(stream, None)
+        self._end_serving(stream)
+
+    async def all_answered(self) -> None:
+        """
+        Wait until no request is being answered.
+        """
+        await self._idle.wait()
+
+    def _end_serving(self, stream: Closable) -> None:
         self._served.discard(stream)
+        if not self._served:
+            self._idle.set()

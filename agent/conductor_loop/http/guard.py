@@ -1,5 +1,5 @@
 """
-What every request and every answer goes through: the `Host` check, the security headers, the last resort.
+What every request and every answer goes through: a check of who asks, the security headers, the last resort.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Guard:
 
     Args:
         app: what answers requests that pass.
-        hosts: names to answer to, besides IP addresses, localhost and the machine's own name.
+        refuse: returns the refusal of a request that must not pass.
     """
 
-    def __init__(self, app: WSGIApplication, *, hosts: Iterable[str]) -> None:
+    def __init__(self, app: WSGIApplication, *, refuse: Callable[[WSGIEnvironment], Answer | None]) -> None:
         self._app = app
-        self._hosts = {_bare(host) for host in (*hosts, "localhost", socket.gethostname())}
+        self._refuse = refuse
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(
@@ -43,9 +43,9 @@ class Guard:
         ) -> Callable[[bytes], object]:
             return start_response(status, [*(HEADERS | dict(headers)).items()], exc_info)
 
-        host = environ.get("HTTP_HOST", "")
-        if not self._is_ours(host):
-            return _send(_wrong_host(host), environ, start)
+        refusal = self._refuse(environ)
+        if refusal is not None:
+            return _send(refusal, environ, start)
         if not _is_text(environ["PATH_INFO"]):
             return _send(error(404, "no such page: this is not UTF-8"), environ, start)
         try:
@@ -54,15 +54,27 @@ class Guard:
             log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             return _send(error(500, "internal error; the agent's log has the details"), environ, start)
 
-    def _is_ours(self, host: str) -> bool:
-        """
-        Tell whether a request was meant for us.
 
-        A stranger's page can make its own name point to a loopback address and then read from there under that
-        name (DNS rebinding). It cannot make a browser send an address, or no name at all.
-        """
+class HostCheck:
+    """
+    Refuses requests that were meant for somebody else.
+
+    A stranger's page can make its own name point to a loopback address and then read from there under that name
+    (DNS rebinding). It cannot make a browser send an address, or no name at all.
+
+    Args:
+        hosts: names to answer to, besides IP addresses, localhost and the machine's own name.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._hosts = {_bare(host) for host in (*hosts, "localhost", socket.gethostname())}
+
+    def __call__(self, environ: WSGIEnvironment) -> Answer | None:
+        host = environ.get("HTTP_HOST", "")
         name = _bare(host)
-        return not name or name in self._hosts or _is_address(name)
+        if not name or name in self._hosts or _is_address(name):
+            return None
+        return _wrong_host(host)
 
 
 def _bare(host: str) -> str:

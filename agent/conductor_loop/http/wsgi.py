@@ -27,6 +27,7 @@ from tornado.wsgi import WSGIContainer
 
 from conductor_loop.http.acceptor import Acceptor
 from conductor_loop.http.connections import Connections
+from conductor_loop.http.peer import Peer, note
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,16 @@ class LimitedServer(HTTPServer):
 
     _acceptor: Acceptor | None = None
 
-    def initialize(self, app: WSGIApplication, *, pool: Executor, connections: Connections) -> None:  # type: ignore[override] # tornado constructs by this method
+    def initialize(  # type: ignore[override] # tornado constructs by this method
+        self,
+        app: WSGIApplication,
+        *,
+        pool: Executor,
+        connections: Connections,
+        identify: Callable[[socket.socket], Peer | None],
+    ) -> None:
         self._open = connections
+        self._identify = identify
         super().initialize(
             _Bridge(app, pool, connections),
             idle_connection_timeout=DEADLINE,
@@ -61,11 +70,14 @@ class LimitedServer(HTTPServer):
         )
 
     def add_socket(self, socket: socket.socket) -> None:
+        """
+        Accept on this socket, and no longer on the one before.
+        """
+        self._close_acceptor()
         self._acceptor = Acceptor(socket, accepted=self._take, make_room=self._open.make_room)
 
     def stop(self) -> None:
-        if self._acceptor is not None:
-            self._acceptor.close()
+        self._close_acceptor()
         super().stop()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
@@ -80,8 +92,20 @@ class LimitedServer(HTTPServer):
         self._open.close(cast(HTTP1ServerConnection, server_conn).stream)
         super().on_close(server_conn)
 
+    def _close_acceptor(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
     def _take(self, connection: socket.socket, address: Any) -> None:
-        self.handle_stream(IOStream(connection, max_buffer_size=_BUFFER_BYTES), address)
+        try:
+            peer = self._identify(connection)
+        except OSError as error:
+            log.warning("the kernel does not say who has connected: %s", error)
+            connection.close()
+        else:
+            # Who it is takes the place of the address, of which a client's unix socket has none.
+            self.handle_stream(IOStream(connection, max_buffer_size=_BUFFER_BYTES), peer or address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +142,9 @@ class _Bridge(WSGIContainer):
         name, _, port = request.host.partition(":")
         if not port.isdecimal() and "[" not in name:
             request.host = name  # the base fails on "name:" (which is legal) and on "name:word"
-        return super().environ(request)
+        environ = super().environ(request)
+        note(environ, cast(Any, request.connection).context.address)
+        return environ
 
 
 def _call(app: Callable[..., Any], environ: dict[str, Any]) -> _Reply:
