@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from conductor_loop.app.agent import Agent, Show
-from conductor_loop.config import Config
+from conductor_loop.config import Config, Loaded
 from conductor_loop.errors import ForcedStopError, ServiceCrashError, StopTimeoutError
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _SWITCH_SECONDS = 0.001
 def run(
     config: Config,
     *,
+    load: Callable[[], Loaded] | None = None,
     once: bool = False,
     show: Show = lambda files: None,
     started: Callable[[], None] = lambda: None,
@@ -31,6 +32,7 @@ def run(
     Run the agent until a signal, or with `once` until everything there is worked off.
 
     Args:
+        load: reads the configuration again, for a reload; None where that is not possible.
         show: told of filed files, in a thread of its own.
         started: called when everything runs.
 
@@ -46,7 +48,7 @@ def run(
     # every system call of the ledger by 20 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
-        agent = Agent(config, stack, once=once, show=show, started=started)
+        agent = Agent(config, stack, load=load, once=once, show=show, started=started)
         try:
             agent.supervisor.run()
         except ServiceCrashError as crash:

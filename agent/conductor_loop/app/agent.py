@@ -6,41 +6,42 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import cast
 from wsgiref.types import WSGIApplication
 
-from conductor_loop import __version__, clock
-from conductor_loop.app.inheritance import end_orphans, end_processes, own_state
+from conductor_loop import __version__, logs
+from conductor_loop.app.administration import Administration
+from conductor_loop.app.foundation import lay_foundation
+from conductor_loop.app.inheritance import end_processes
+from conductor_loop.app.integrity import IntegrityCheck
 from conductor_loop.app.once import Once
-from conductor_loop.app.parts import author_of, make_attempter, own_folders, paths_of, processor_name
-from conductor_loop.config import Config, config_hash
-from conductor_loop.errors import CorruptStoreError, ServiceCrashError, StoreError
+from conductor_loop.app.parts import keep_seconds, make_attempter, own_folders, paths_of
+from conductor_loop.app.reload import Reloader
+from conductor_loop.app.running import Running
+from conductor_loop.config import Config, Loaded, admin_socket
+from conductor_loop.errors import ConflictError, CorruptStoreError, ServiceCrashError, StoreError
 from conductor_loop.host.directory import DirectorySize
 from conductor_loop.host.disk import DiskWatch
 from conductor_loop.host.sampler import Sampler
+from conductor_loop.http.admin import make_admin_app
 from conductor_loop.http.routes import make_app
-from conductor_loop.http.server import HttpServer
+from conductor_loop.http.server import AdminServer, HttpServer
 from conductor_loop.intake.guard import Mode
 from conductor_loop.intake.intake import Intake
 from conductor_loop.intake.names import NameFilter
+from conductor_loop.ledger.clock_guard import ClockGuard
 from conductor_loop.ledger.handoff import HandoffKeeper
-from conductor_loop.ledger.ledger import Ledger
-from conductor_loop.ledger.marks import Mark, Marks, read_boot_id
-from conductor_loop.ledger.opening import Memory, open_ledger, remember
-from conductor_loop.ledger.places import Places
-from conductor_loop.metrics.live import Live
-from conductor_loop.metrics.verdict import old_sqlite
+from conductor_loop.ledger.retention import Retention
 from conductor_loop.model import Filed, Outcome, PauseReason, Sample
 from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.runtime.relay import Relay
-from conductor_loop.runtime.service import Service, ThreadService
+from conductor_loop.runtime.service import Service
 from conductor_loop.runtime.supervisor import Supervisor
 from conductor_loop.store import queries
-from conductor_loop.store.database import Store
+from conductor_loop.work.handler import Handler
 from conductor_loop.work.pool import Attempt, WorkerPool
 from conductor_loop.work.process import Abort
 
@@ -48,9 +49,6 @@ log = logging.getLogger(__name__)
 
 _FORCE_SECONDS = 2.0  #: until what cannot be killed, a python handler, is left behind by a stop at once
 _OWN_END_SECONDS = 10.0  #: for the last commits, once all running work has ended
-_CHECK_SECONDS = (
-    20.0  #: for the integrity check in the background; a longer read makes the write-ahead log grow
-)
 _LOOK_SECONDS = 0.05  #: between two looks whether `--once` is done
 
 _BAD = (Outcome.FAILED, Outcome.REJECTED)
@@ -64,38 +62,50 @@ class Agent:
 
     Args:
         stack: closes what must outlive the services.
+        once: end when everything there is worked off.
+        load: reads the configuration again; None where it cannot be read again.
+        embedded: it is part of somebody else's process, which nothing here may end.
+        handler: called with each file instead of what the configuration names.
+        show: told of filed files, in a thread of its own.
+        started: called when everything runs.
     """
 
     def __init__(
-        self, config: Config, stack: ExitStack, *, once: bool, show: Show, started: Callable[[], None]
+        self,
+        config: Config,
+        stack: ExitStack,
+        *,
+        load: Callable[[], Loaded] | None = None,
+        once: bool = False,
+        embedded: bool = False,
+        handler: Handler | None = None,
+        show: Show,
+        started: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         owner = f"the agent {config.agent.name!r}, process {os.getpid()}"
         self._disks = [config.agent.handoff_dir, config.agent.state_dir, config.processor.out_dir]
+        self._embedded = embedded
         self._bad = False
         abort = Abort()
-        attempt = make_attempter(config, abort).run_once  # first, for it finds mistakes in the configuration
-        own_state(config, owner, stack)
-        places = Places(paths_of(config), agent=config.agent.name, owner=owner)
-        stack.callback(places.close)
-        self.store = Store.open(config.agent.state_dir, now=clock.now_us())
-        stack.callback(self.store.close)
-        self.marks = Marks(
-            config.agent.state_dir / "running", count=config.agent.max_workers, boot=read_boot_id()
-        )
-        stack.callback(self.marks.close)
-        memory = remember(self.store)
-        self.live = self._make_live(memory)
-        self.console: Relay[Sequence[Filed]] = Relay("console", show)
-        self.ledger = self._make_ledger(memory, places, end_orphans(self.marks))
-        stack.callback(self.ledger.close_places)
+        stack.callback(abort.close)
+        # First, for it finds mistakes in the configuration.
+        attempt = make_attempter(config, abort, handler).run_once
+        self.console: Relay[Sequence[Filed]] = Relay("console", show, insist=embedded)
+        base = lay_foundation(config, owner, stack, announce=self._announce)
+        self.store, self.marks, self.live, self.ledger = base.store, base.marks, base.live, base.ledger
+        self.keeper = HandoffKeeper(ledger=self.ledger, path=config.agent.handoff_dir)
         self.pool = self._make_pool(attempt, abort)
         self.intake = self._make_intake()
+        self.sampler = self._make_sampler()
+        self.disk = self._make_disk_watch()
+        self.retention = self._make_retention(base.totals)
+        self.reloader = self._make_reloader(load or _cannot_load, abort)
         self.once = Once(intake=self.intake, ledger=self.ledger, live=self.live) if once else None
         self.supervisor = Supervisor(
             self._services(),
             # Beyond the grace: the end of commands that used it up, and of the agent itself.
-            grace=config.agent.shutdown_grace + config.processor.kill_grace + _OWN_END_SECONDS,
+            grace=self.pool.stop_seconds + _OWN_END_SECONDS,
             beat=self._beat,
             on_start=partial(self._say_started, started),
             on_stop=lambda: self.live.phase("stopping"),
@@ -124,51 +134,21 @@ class Agent:
     def _services(self) -> list[Service]:
         config = self._config
         size = DirectorySize(lambda: self.keeper.current().fd, self.live.directory_bytes)
+        web = self._web()
         services: list[Service] = [
             self.console,
-            HttpServer(self._web(), config.http.metrics_host, config.http.metrics_port, live=self.live),
+            HttpServer(web, config.http.metrics_host, config.http.metrics_port, live=self.live),
             self.ledger,
             self.pool,
             size,
-            self._make_sampler(),
-            self._make_disk_watch(),
-            ThreadService("integrity", self._check_store),
+            self.sampler,
+            self.disk,
+            IntegrityCheck(store=self.store, live=self.live),
+            self.retention,
             self.intake,
+            AdminServer(self._admin(web), admin_socket(config), live=self.live),
         ]
         return services if self.once is None else [*services, self.once]
-
-    def _make_live(self, memory: Memory) -> Live:
-        live = Live(
-            max_workers=self._config.agent.max_workers,
-            command_name=os.path.basename(processor_name(self._config)),
-            totals=memory.totals,
-            recent=memory.recent,
-            last_success_at=memory.last_success_at,
-            store_id=self.store.store_id,
-        )
-        live.warn("sqlite", old_sqlite(Store.sqlite_version))
-        if self.store.set_aside is not None:
-            live.warn("set_aside", f"the store was damaged and set aside as {self.store.set_aside}")
-        return live
-
-    def _make_ledger(self, memory: Memory, places: Places, left_behind: Sequence[Mark]) -> Ledger:
-        config = self._config
-        ledger = open_ledger(
-            memory,
-            store=self.store,
-            places=places,
-            marks=self.marks,
-            left_behind=left_behind,
-            live=self.live,
-            author=author_of(config),
-            announce=self._announce,
-            look_ahead=config.agent.look_ahead,
-            max_waiting=config.retry.max_waiting,
-            max_delay=config.retry.max_delay,
-            scan_interval=config.agent.scan_interval,
-        )
-        self.keeper = HandoffKeeper(ledger=ledger, path=config.agent.handoff_dir)
-        return ledger
 
     def _make_pool(self, attempt: Attempt, abort: Abort) -> WorkerPool:
         return WorkerPool(
@@ -215,13 +195,51 @@ class Agent:
             stands=lambda: PauseReason.DISK in self.ledger.pauses,
         )
 
+    def _make_retention(self, totals: Mapping[tuple[str, str], int]) -> Retention:
+        return Retention(
+            reader=self.store.reader,
+            store_id=self.store.store_id,
+            totals=totals,
+            paths=paths_of(self._config),
+            post=self.ledger.post,
+            guard=ClockGuard(totals=totals, live=self.live),
+            **keep_seconds(self._config),
+        )
+
+    def _make_reloader(self, load: Callable[[], Loaded], abort: Abort) -> Reloader:
+        parts = Running(
+            pool=self.pool,
+            ledger=self.ledger,
+            intake=self.intake,
+            disk=self.disk,
+            sampler=self.sampler,
+            live=self.live,
+            abort=abort,
+            others=[
+                lambda config: self.retention.configure(**keep_seconds(config)),
+                lambda config: self.supervisor.set_grace(self.pool.stop_seconds + _OWN_END_SECONDS),
+                lambda config: logs.set_level(config.log.level),
+            ],
+        )
+        return Reloader(self._config, load=load, parts=parts, live=self.live)
+
     def _web(self) -> WSGIApplication:
         return make_app(
             snapshot=self.live.snapshot,
             version=__version__,
-            config_hash=config_hash(self._config),
+            config_hash=self.reloader.config_hash,
             hosts=(*self._config.http.allowed_hosts, self._config.http.metrics_host),
         )
+
+    def _admin(self, web: WSGIApplication) -> WSGIApplication:
+        administration = Administration(
+            store=self.store,
+            ledger=self.ledger,
+            live=self.live,
+            reload=self.reloader.reload,
+            stop=lambda: self.supervisor.request_stop("asked over the admin socket"),
+        )
+        return make_admin_app(administration=administration, paths=paths_of(self._config), pages=web)
 
     def _announce(self, files: Sequence[Filed]) -> None:
         if any(filed.outcome in _BAD for filed in files):
@@ -245,18 +263,8 @@ class Agent:
             self.live.health("worker_pool", "unhealthy", message)
         else:
             self.live.health("worker_pool", "healthy")
-        self.pool.check()
-
-    def _check_store(self, stop: threading.Event) -> None:
-        try:
-            damages = self.store.quick_check(_CHECK_SECONDS)
-        except StoreError as error:
-            log.warning("the store's integrity could not be checked: %s", error)
-            return
-        if damages:
-            self.live.health("store", "unhealthy", f"the database is damaged: {damages[0]}")
-            log.error("the database is damaged, the next start sets it aside: %s", "; ".join(damages))
-            self.store.mark_corrupt("\n".join(damages))
+        if not self._embedded:
+            self.pool.check()
 
     def _force(self, abort: Abort) -> None:
         """
@@ -271,3 +279,9 @@ class Agent:
             if self.pool.join(Deadline.after(_LOOK_SECONDS)) or deadline.expired:
                 break
         self.marks.clear_all()
+
+
+def _cannot_load() -> Loaded:
+    raise ConflictError(
+        "this agent is part of another program, which gives it its configuration; start it there with another one"
+    )

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypedDict
 
 from conductor_loop import __version__
 from conductor_loop.config import Config, environ
 from conductor_loop.errors import ConfigError
 from conductor_loop.ledger.places import Paths
-from conductor_loop.ledger.status import Author
+from conductor_loop.model import Author
 from conductor_loop.work.attempt import Attempter
+from conductor_loop.work.handler import Handler
 from conductor_loop.work.process import Abort
 from conductor_loop.work.processor import Processor
 from conductor_loop.work.processors import make_processor
@@ -20,16 +22,19 @@ from conductor_loop.work.retry import RetryPolicy
 from conductor_loop.work.validate import Validator
 
 
-def make_attempter(config: Config, abort: Abort) -> Attempter:
+def make_attempter(config: Config, abort: Abort, handler: Handler | None = None) -> Attempter:
     """
     Return what makes attempts.
+
+    Args:
+        handler: called with each file instead of what the configuration names.
 
     Raises:
         ConfigError: if the schema or the handler cannot be used.
     """
     return Attempter(
-        validator=_validator(config),
-        processor=_processor(config, abort),
+        validator=validator_of(config),
+        processor=processor_of(config, abort, handler),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,
             give_up_after=config.retry.give_up_after,
@@ -40,6 +45,7 @@ def make_attempter(config: Config, abort: Abort) -> Attempter:
         reject_after=config.agent.reject_after,
         out_dir=str(config.processor.out_dir),
         min_free_bytes=config.agent.min_free,
+        author=author_of(config),
     )
 
 
@@ -49,7 +55,7 @@ def prove(config: Config) -> list[str]:
     """
     abort = Abort()
     problems: list[str] = []
-    makers: tuple[Callable[[Config], object], ...] = (_validator, partial(_processor, abort=abort))
+    makers: tuple[Callable[[Config], object], ...] = (validator_of, partial(processor_of, abort=abort))
     for make in makers:
         try:
             make(config)
@@ -59,7 +65,13 @@ def prove(config: Config) -> list[str]:
     return problems
 
 
-def _validator(config: Config) -> Validator:
+def validator_of(config: Config) -> Validator:
+    """
+    Return what tells acceptable files from others.
+
+    Raises:
+        ConfigError: if the schema cannot be used.
+    """
     return Validator(
         schema=config.validation.schema,
         max_bytes=config.validation.max_bytes,
@@ -67,13 +79,19 @@ def _validator(config: Config) -> Validator:
     )
 
 
-def _processor(config: Config, abort: Abort) -> Processor:
+def processor_of(config: Config, abort: Abort, handler: Handler | None = None) -> Processor:
+    """
+    Return what is done with a file.
+
+    Raises:
+        ConfigError: if the handler cannot be used.
+    """
     processor = config.processor
     return make_processor(
         kind=processor.kind,
         command=processor.command,
         structured=processor.mode == "structured",
-        handler=processor.handler,
+        handler=handler or processor.handler,
         out_dir=str(processor.out_dir),
         timeout=processor.timeout,
         kill_grace=processor.kill_grace,
@@ -106,7 +124,14 @@ def own_folders(config: Config) -> list[str]:
     Return the names of our own folders in the handoff directory, which a wide pattern matches.
     """
     paths = paths_of(config)
-    folders = (paths.work, paths.processed, paths.failed, paths.status)
+    folders = (
+        paths.work,
+        paths.processed,
+        paths.failed,
+        paths.status,
+        config.agent.state_dir,
+        config.processor.out_dir,
+    )
     return [path.name for path in folders if path.parent == paths.handoff]
 
 
@@ -121,3 +146,25 @@ def author_of(config: Config) -> Author:
 
 def processor_name(config: Config) -> str:
     return config.processor.command[0] if config.processor.kind == "command" else config.processor.handler
+
+
+class Keep(TypedDict):
+    """
+    Seconds that files are kept; 0 is for ever.
+    """
+
+    keep_processed: float
+    keep_failed: float
+    keep_status: float
+
+
+def keep_seconds(config: Config) -> Keep:
+    """
+    Return how long files are kept, by the names that the retention gives them.
+    """
+    files = config.files
+    return {
+        "keep_processed": files.keep_processed,
+        "keep_failed": files.keep_failed,
+        "keep_status": files.keep_status,
+    }

@@ -1,0 +1,197 @@
+"""
+What may be asked of an agent from outside, whether one runs or only its directories are there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Protocol
+
+from conductor_loop.app.foundation import lay_foundation
+from conductor_loop.config import Config
+from conductor_loop.errors import UnreachableError
+from conductor_loop.http.administration import Draining, Reloaded
+from conductor_loop.ledger.ledger import Ledger
+from conductor_loop.ledger.retries import Retried
+from conductor_loop.metrics.live import Live
+from conductor_loop.metrics.snapshot import Pause
+from conductor_loop.model import PauseReason
+from conductor_loop.runtime.deadline import Deadline
+from conductor_loop.store.database import Store
+from conductor_loop.store.queries import Reader
+from conductor_loop.store.view import View
+
+_RESUMED = (PauseReason.OPERATOR, PauseReason.DRAIN)  #: what `resume` ends
+_READ_SECONDS = 5.0  #: for one question to the history
+_MANY = 1_000_000  #: files that may be claimed for the next start
+_CLOSING_SECONDS = 30.0  #: for the last commit
+
+
+class Reload(Protocol):
+    """
+    Takes the configuration over as it is now.
+    """
+
+    def __call__(self, *, dry_run: bool) -> Reloaded: ...
+
+
+class Administration:
+    """
+    Answers for a ledger that runs.
+
+    Args:
+        reload: rereads the configuration, with `dry_run` only to say what that would change.
+        stop: has the agent end; returns at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        live: Live,
+        reload: Reload,
+        stop: Callable[[], None],
+    ) -> None:
+        self.store_id = store.store_id
+        self._store = store
+        self._ledger = ledger
+        self._live = live
+        self._reload = reload
+        self._stop = stop
+
+    @property
+    def reader(self) -> Reader:
+        """
+        Of the store.
+        """
+        return partial(self._store.reader, _READ_SECONDS)
+
+    def retry(self, number: int, *, dry_run: bool) -> Retried:
+        """
+        Run a failed or rejected file again, as a new one.
+        """
+        return self._ledger.retry(number, dry_run=dry_run)
+
+    def pause(self, message: str) -> None:
+        """
+        Stop taking new files, until `resume`; durable when it returns.
+        """
+        self._ledger.change_pause(PauseReason.OPERATOR, message)
+
+    def resume(self) -> list[PauseReason]:
+        """
+        End what was paused by somebody; return what stood.
+        """
+        return [reason for reason in _RESUMED if self._ledger.change_pause(reason, None)]
+
+    def pauses(self) -> Mapping[PauseReason, Pause]:
+        """
+        Return the reasons for which no new files are taken.
+        """
+        return self._live.snapshot().pauses
+
+    def drain(self) -> Draining:
+        """
+        Stop taking new files and begin no further attempts; return what is still going on.
+        """
+        if PauseReason.DRAIN not in self.pauses():
+            self._ledger.change_pause(PauseReason.DRAIN, "drained for maintenance")
+        snapshot = self._live.snapshot()
+        in_hand = self._ledger.in_hand()
+        running = min(in_hand, snapshot.active_workers)
+        return Draining(running=running, queued=in_hand - running, waiting=self._ledger.waiting)
+
+    def stop(self) -> None:
+        """
+        Have the agent end.
+        """
+        self._stop()
+
+    def reload(self, *, dry_run: bool) -> Reloaded:
+        """
+        Reread the configuration.
+        """
+        return self._reload(dry_run=dry_run)
+
+
+class OfflineAdministration:
+    """
+    Answers for a state directory that no agent uses: read as it is, and taken possession of for a change.
+
+    Args:
+        stack: ends the ledger and gives the directories back.
+
+    Raises:
+        StoreError: there is no store, or it cannot be used.
+    """
+
+    def __init__(self, config: Config, stack: ExitStack) -> None:
+        self._config = config
+        self._stack = stack
+        self._view = View(config.agent.state_dir)
+        self._owned: Administration | None = None
+        self.store_id = self._view.store_id
+
+    @property
+    def reader(self) -> Reader:
+        return partial(self._view.reader, _READ_SECONDS)
+
+    def retry(self, number: int, *, dry_run: bool) -> Retried:
+        return self._own().retry(number, dry_run=dry_run)
+
+    def pause(self, message: str) -> None:
+        self._own().pause(message)
+
+    def resume(self) -> list[PauseReason]:
+        return self._own().resume()
+
+    def pauses(self) -> Mapping[PauseReason, Pause]:
+        return self._own().pauses()
+
+    def drain(self) -> Draining:
+        # What recovery has queued waits for the next start: nothing runs.
+        self._own().drain()
+        return Draining(running=0, queued=0, waiting=0)
+
+    def stop(self) -> None:
+        raise _no_agent()
+
+    def reload(self, *, dry_run: bool) -> Reloaded:
+        raise _no_agent()
+
+    def _own(self) -> Administration:
+        if self._owned is None:
+            owner = f"a `conductor-loop` command, process {os.getpid()}"
+            base = lay_foundation(
+                self._config, owner, self._stack, announce=lambda files: None, look_ahead=_MANY
+            )
+            base.ledger.start(_crashed)
+            self._stack.callback(_end, base.ledger)
+            self.store_id = base.store.store_id
+            self._owned = Administration(
+                store=base.store,
+                ledger=base.ledger,
+                live=base.live,
+                reload=self.reload,
+                stop=self.stop,
+            )
+        return self._owned
+
+
+def _end(ledger: Ledger) -> None:
+    ledger.request_stop()
+    ledger.join(Deadline.after(_CLOSING_SECONDS))
+
+
+def _crashed(name: str, error: BaseException) -> None:
+    """
+    Nothing to do: whoever asked the ledger is told that it does not answer, and the log has the traceback.
+    """
+
+
+def _no_agent() -> UnreachableError:
+    return UnreachableError("no agent runs; start it with `conductor-loop run`")
