@@ -10,6 +10,7 @@ import click
 import pytest
 
 from conductor_loop import cli
+from conductor_loop.cli.check_config import check_config
 
 
 def check(*arguments: object) -> object:
@@ -88,6 +89,6 @@ def test_shipped_configuration_is_right() -> None:
 
 def test_unreadable_file_gets_our_words_and_not_clicks() -> None:
     """Click would call it wrong usage; it is a matter of permission, which the loader knows."""
-    paths = [option.type for command in (cli.cli, cli.check_config) for option in command.params]
+    paths = [option.type for command in (cli.cli, check_config) for option in command.params]
 
     assert [kind.readable for kind in paths if isinstance(kind, click.Path)] == [False, False]

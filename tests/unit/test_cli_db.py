@@ -1,10 +1,11 @@
 """
-`db current` and `db upgrade`.
+`db current`, `db upgrade`, `db check` and `db backup`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from conductor_loop import cli, clock
 from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.store import engine, inspection
 from conductor_loop.store.database import Store
 
 
@@ -36,7 +38,7 @@ def db(*arguments: str) -> object:
     return caught.value.code
 
 
-@pytest.mark.parametrize("command", ["current", "upgrade"])
+@pytest.mark.parametrize("command", ["current", "upgrade", "check", "backup"])
 def test_no_database_yet(
     config: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,3 +100,91 @@ def test_upgrade_while_an_agent_runs_is_refused(
     assert "in use by the agent 'agent', process 1" in capsys.readouterr().err
 
     assert db("--config", config, "db", "upgrade") == 0
+
+
+def test_check_of_a_sound_database(config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0; neither log nor index are left behind."""
+    assert db("--config", config, "db", "check") == 0
+    assert db("--config", config, "db", "check", "--full") == 0
+
+    quick, full = capsys.readouterr().out.splitlines()
+    assert quick.startswith(f"{state_dir}/history.db: no damage found (quick check, ")
+    assert "(full check, " in full
+    assert os.listdir(state_dir) == ["history.db"]
+
+
+def test_check_of_a_damaged_database(
+    config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 74 and what is damaged, in words and as JSON."""
+    (state_dir / "history.db").write_bytes(b"this is no database" * 1000)
+
+    assert db("--config", config, "db", "check") == 74
+    said = capsys.readouterr().out
+    assert db("--config", config, "db", "check", "-o", "json") == 74
+    document = json.loads(capsys.readouterr().out)
+
+    assert said.startswith(f"{state_dir}/history.db: damaged\n")
+    assert list(document) == ["version", "path", "check", "sound", "seconds", "damages"]
+    assert (document["sound"], len(document["damages"])) == (False, 1)
+
+
+def test_check_can_be_broken_off(
+    config: str, state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By Ctrl-C, which reaches SQLite's callback first: exit code 130, and no word of damage."""
+    monkeypatch.setattr(engine, "_PROGRESS_STEPS", 1)
+    monkeypatch.setattr(inspection.math, "inf", InfinityUnderCtrlC())
+
+    assert db("--config", config, "db", "check") == 130
+
+    assert capsys.readouterr().out == ""
+
+
+class InfinityUnderCtrlC(float):
+    """A deadline that is never over, and where the user loses patience."""
+
+    def __new__(cls) -> InfinityUnderCtrlC:
+        return super().__new__(cls, "inf")
+
+    def __radd__(self, other: float) -> InfinityUnderCtrlC:
+        return self
+
+    def __lt__(self, other: float) -> bool:
+        raise KeyboardInterrupt
+
+
+def test_backup_says_where_it_is_and_how_large(
+    config: str, state_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a second one to the same place is refused with exit code 1."""
+    target = tmp_path / "copy.db"
+
+    assert db("--config", config, "db", "backup", str(target)) == 0
+    size = target.stat().st_size
+    assert capsys.readouterr().out == f"{target}  {size / 1024**2:.1f} MiB\n"
+    assert db("--config", config, "db", "backup", str(target)) == 1
+    assert "copy.db: is there already" in capsys.readouterr().err
+
+
+def test_backup_json_has_a_version(config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shape that scripts rely on."""
+    assert db("--config", config, "db", "backup", "-o", "json") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["version", "target", "size_bytes", "dry_run"]
+    assert Path(document["target"]).parent == state_dir / "backups"
+
+
+def test_dry_run_of_a_backup_makes_nothing(
+    config: str, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says where the copy would go and what room it takes."""
+    assert db("--config", config, "db", "backup", "--dry-run") == 0
+    assert db("--config", config, "db", "backup", "--dry-run", "-o", "json") == 0
+
+    words, *rest = capsys.readouterr().out.splitlines()
+    document = json.loads("\n".join(rest))
+    assert words.startswith(f"would copy the database to {state_dir}/backups/history-")
+    assert list(document) == ["version", "target", "needed_bytes", "free_bytes", "dry_run"]
+    assert not (state_dir / "backups").exists()

@@ -1,50 +1,61 @@
 """
 The command line: the only place that prints, and where every error becomes words and an exit code.
+
+Every command is a module of its own that is imported when it is called: `--help` and completion need none of them.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from conductor_loop import __version__
-from conductor_loop.cli.check_config import check_config
-from conductor_loop.cli.db import db
-from conductor_loop.cli.health import health
-from conductor_loop.cli.run import run
-from conductor_loop.cli.session import Session
-from conductor_loop.cli.status import status
-from conductor_loop.cli.terminal import escape_what_streams_lack, flush_streams, open_missing_streams, tell
-from conductor_loop.config import LOG_LEVELS
+from conductor_loop.cli.lazy import Entry, LazyGroup
+from conductor_loop.cli.streams import escape_what_streams_lack, flush_streams, open_missing_streams, tell
 from conductor_loop.errors import ConductorError, PermissionDeniedError
 
 USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
 
-
-@click.group(context_settings={"auto_envvar_prefix": "CONDUCTOR_LOOP", "help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Configuration file (TOML).",
+COMMANDS = (
+    Entry("check-config", "check_config", "Check a configuration."),
+    Entry("completion", "completion", "Print what makes a shell complete commands and options."),
+    Entry("config", "config", "Look at the configuration."),
+    Entry("db", "db", "Look after the database."),
+    Entry("doctor", "doctor", "Look for what is wrong around the agent."),
+    Entry("drain", "drain", "Take no new files and wait until nothing runs any more."),
+    Entry("files", "files", "Ask about single files, and run failed ones again."),
+    Entry("health", "health", "Say whether the running agent is healthy."),
+    Entry("pause", "pause", "Take no new files until `resume`."),
+    Entry("reload", "reload", "Have the running agent read its configuration again."),
+    Entry("resume", "resume", "Take files again after `pause` or `drain`."),
+    Entry("run", "run", "Run the agent in the foreground."),
+    Entry("status", "status", "Show what the running agent does."),
+    Entry("top", "top", "Watch the running agent."),
 )
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"auto_envvar_prefix": "CONDUCTOR_LOOP", "help_option_names": ["-h", "--help"]},
+)
+@click.option("--config", type=click.Path(readable=False), metavar="FILE", help="Configuration file (TOML).")
 @click.option("--instance", metavar="NAME", help="Use /etc/conductor-loop/NAME.toml.")
 @click.option(
     "--log-level",
-    type=click.Choice(LOG_LEVELS),
+    # As in config.LOG_LEVELS, which is too dear to import for a help text.
+    type=click.Choice(["debug", "info", "warning", "error"]),
     # The variable of this name is the key log.level, which the configuration reads.
     allow_from_autoenv=False,
     help="The least important log lines that are shown.",
 )
 @click.version_option(__version__, prog_name="conductor-loop", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, config: Path | None, instance: str | None, log_level: str | None) -> None:
+def cli(ctx: click.Context, config: str | None, instance: str | None, log_level: str | None) -> None:
     """
     Turn a directory into a reliable work queue.
 
@@ -52,15 +63,14 @@ def cli(ctx: click.Context, config: Path | None, instance: str | None, log_level
     Every option also as an environment variable CONDUCTOR_LOOP_..., such as CONDUCTOR_LOOP_CONFIG.
 
     \b
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 agent not reachable, 4 unhealthy,
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 agent not reachable, 4 unhealthy, 6 timed out waiting,
     70 internal error, 74 store unusable, 77 no permission, 78 bad configuration,
     130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP (`run`: by a second one).
     """
+    # Brings the configuration, which help and completion do not need.
+    from conductor_loop.cli.session import Session  # noqa: PLC0415
+
     ctx.obj = Session.from_options(ctx, config=config, instance=instance, log_level=log_level)
-
-
-for command in (run, check_config, status, health, db):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -93,8 +103,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             f"{exc.filename}: no permission; run as the agent's user", PermissionDeniedError.exit_code
         )
     except Exception:  # noqa: BLE001 - the boundary: whatever it is, the user gets it with a code of its own
-        return _say(f"{traceback.format_exc()}internal error: this is a bug of conductor-loop", INTERNAL)
+        return _say(f"{_traceback()}internal error: this is a bug of conductor-loop", INTERNAL)
     return int(code or 0)
+
+
+def _traceback() -> str:
+    import traceback  # noqa: PLC0415 - as dear as all of the rest, and hardly ever needed
+
+    return traceback.format_exc()
 
 
 def _say(words: str, code: int) -> int:

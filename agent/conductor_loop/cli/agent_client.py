@@ -1,5 +1,5 @@
 """
-Asking the running agent over HTTP.
+Asking the running agent how it is, over its admin socket or its port.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from conductor_loop.cli.door import Door
 from conductor_loop.cli.session import Session
-from conductor_loop.config import Http
-from conductor_loop.errors import UnreachableError
+from conductor_loop.config import Config, Http, admin_socket
+from conductor_loop.errors import PermissionDeniedError, UnreachableError
 
 TIMEOUT_SECONDS = 3.0
 LARGEST_ANSWER = 16 << 20  # bytes; ours are a few KiB
@@ -21,25 +22,92 @@ LARGEST_ANSWER = 16 << 20  # bytes; ours are a few KiB
 url_option: Callable[[Any], Any] = click.option(
     "--url",
     metavar="URL",
-    help="Ask the agent there, such as http://127.0.0.1:8080; default: the configured one.",
+    help="Ask the agent there, such as http://127.0.0.1:8080; default: the configured one, at its admin socket or port.",
 )
 
 
-def choose_url(session: Session, url: str | None) -> str:
+class Agent:
     """
-    Return where to ask: `url` if it was given, else where the configured agent answers.
+    Who is asked for facts: the configured agent, at its admin socket if that answers us, else at its port.
 
-    Raises:
-        UnreachableError: if that is configured not to answer.
-        ConfigError: if the configuration is bad.
+    Args:
+        config: the agent's; None to ask only at `url`.
+        url: ask there and nowhere else.
     """
-    if url is None:
-        return base_url(session.load().config.http)
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(
-            f"{url!r} is no URL; write one such as http://127.0.0.1:8080", param_hint="--url"
-        )
-    return url.rstrip("/")
+
+    def __init__(self, config: Config | None, url: str = "") -> None:
+        self._config = config
+        self._url = url
+
+    @classmethod
+    def of(cls, session: Session, url: str | None) -> Agent:
+        """
+        Return the agent at `url` if one was given, else the configured one.
+
+        Raises:
+            ConfigError: if the configuration is bad.
+        """
+        if url is None:
+            return cls(session.load().config)
+        if not url.startswith(("http://", "https://")):
+            raise click.BadParameter(
+                f"{url!r} is no URL; write one such as http://127.0.0.1:8080", param_hint="--url"
+            )
+        return cls(None, url.rstrip("/"))
+
+    @property
+    def where(self) -> str:
+        """
+        Name the place that was asked last.
+        """
+        return self._url
+
+    def ask(self, page: str, key: str) -> dict[str, Any]:
+        """
+        Return the agent's JSON answer; one with an error status is an answer too.
+
+        Args:
+            page: the path of the document.
+            key: one of its tables, by which an agent's answer is known.
+
+        Raises:
+            UnreachableError: if nobody answers in time, or somebody else does.
+            PermissionDeniedError: if the socket is all there is, and we may not ask there.
+        """
+        try:
+            answer = json.loads(self._get(page))
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict) or not isinstance(answer.get(key), dict):
+            raise UnreachableError(
+                f"{self._url}{page} answers, but not as an agent does; does the port belong to another program?"
+            )
+        return answer
+
+    def _get(self, page: str) -> bytes:
+        if self._config is None:
+            return _get(f"{self._url}{page}")
+        door = Door(admin_socket(self._config), self._config.agent.state_dir, TIMEOUT_SECONDS)
+        try:
+            if door.answers():
+                self._url = f"unix:{door.path}"
+                return door.request("GET", page)
+        except (PermissionDeniedError, UnreachableError):
+            if not self._config.http.metrics_port:
+                raise
+        self._url = base_url(self._config.http)
+        return _get(f"{self._url}{page}")
+
+
+def running_hash(config: Config) -> str | None:
+    """
+    Return the hash of the configuration that the running agent uses; None if none answers.
+    """
+    try:
+        answer = Agent(config).ask("/health", "components")
+    except (UnreachableError, PermissionDeniedError):
+        return None
+    return str(answer.get("config_hash"))
 
 
 def base_url(http: Http) -> str:
@@ -50,30 +118,10 @@ def base_url(http: Http) -> str:
         UnreachableError: if it is configured not to answer.
     """
     if http.metrics_port == 0:
-        raise UnreachableError("no agent to ask: http.metrics_port is 0; set it to a port such as 8080")
-    return f"http://{_reachable(http.metrics_host)}:{http.metrics_port}"
-
-
-def ask(url: str, key: str) -> dict[str, Any]:
-    """
-    Return the agent's JSON answer; one with an error status is an answer too.
-
-    Args:
-        url: of the document.
-        key: one of its tables, by which an agent's answer is known.
-
-    Raises:
-        UnreachableError: if nobody answers in time, or somebody else does.
-    """
-    try:
-        answer = json.loads(_get(url))
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict) or not isinstance(answer.get(key), dict):
         raise UnreachableError(
-            f"{url} answers, but not as an agent does; does the port belong to another program?"
+            "no agent answers at its admin socket, and http.metrics_port is 0; is it running?"
         )
-    return answer
+    return f"http://{_reachable(http.metrics_host)}:{http.metrics_port}"
 
 
 def _get(url: str) -> bytes:

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from conductor_loop.cli.agent_client import ask, choose_url, url_option
+from conductor_loop.cli.agent_client import Agent, url_option
+from conductor_loop.cli.options import duration_option, output_option
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.status import explain
-from conductor_loop.cli.terminal import columns, output_option, print_json
-from conductor_loop.config import parse_duration
+from conductor_loop.cli.terminal import columns, print_json
 from conductor_loop.errors import UnreachableError
 
 HEALTHY, UNREACHABLE, UNHEALTHY = 0, UnreachableError.exit_code, 4
@@ -35,11 +35,8 @@ class Verdict:
 
 
 @click.command()
-@click.option(
-    "--wait",
-    metavar="TIME",
-    callback=lambda ctx, param, value: _seconds(value),
-    help='Ask again until the answer is good, for at most this long, such as 30 or "2m".',
+@duration_option(
+    "--wait", 'Ask again until the answer is good, for at most this long, such as 30 or "2m".', default="0"
 )
 @click.option("--expect-version", metavar="VERSION", help="Another version counts as unhealthy.")
 @click.option("--strict", is_flag=True, help="Degraded counts as unhealthy.")
@@ -47,7 +44,13 @@ class Verdict:
 @url_option
 @click.pass_obj
 def health(
-    session: Session, *, wait: float, expect_version: str | None, strict: bool, output: str, url: str | None
+    session: Session,
+    *,
+    wait: float | None,
+    expect_version: str | None,
+    strict: bool,
+    output: str,
+    url: str | None,
 ) -> int:
     """
     Say whether the running agent is healthy.
@@ -55,10 +58,15 @@ def health(
     Exits 0 if it is healthy or degraded, 4 if it is unhealthy or of another version than expected,
     3 if nobody answers.
     """
-    base = choose_url(session, url)
-    answer = _wait_for_health(base, wait, expect_version=expect_version, strict=strict)
+    agent = Agent.of(session, url)
+    answer = _wait_for_health(agent, wait or 0.0, expect_version=expect_version, strict=strict)
     if output == "json":
-        shown = {"url": base, "verdict": answer.verdict, "exit_code": answer.code, "reason": answer.reason}
+        shown = {
+            "url": agent.where,
+            "verdict": answer.verdict,
+            "exit_code": answer.code,
+            "reason": answer.reason,
+        }
         print_json(shown | {"health": answer.health})
     elif answer.health is None:
         raise UnreachableError(answer.reason)
@@ -68,19 +76,19 @@ def health(
     return answer.code
 
 
-def _wait_for_health(base: str, wait: float, *, expect_version: str | None, strict: bool) -> Verdict:
+def _wait_for_health(agent: Agent, wait: float, *, expect_version: str | None, strict: bool) -> Verdict:
     deadline, never = time.monotonic() + wait, threading.Event()
     while True:
-        answer = _judge(base, expect_version=expect_version, strict=strict)
+        answer = _judge(agent, expect_version=expect_version, strict=strict)
         left = deadline - time.monotonic()
         if answer.code == HEALTHY or left <= 0:
             return answer
         never.wait(min(POLL_SECONDS, left))
 
 
-def _judge(base: str, *, expect_version: str | None, strict: bool) -> Verdict:
+def _judge(agent: Agent, *, expect_version: str | None, strict: bool) -> Verdict:
     try:
-        answer = ask(f"{base}/health", "components")
+        answer = agent.ask("/health", "components")
     except UnreachableError as exc:
         return Verdict(UNREACHABLE, "unreachable", str(exc))
     verdict, version = str(answer.get("status")), answer.get("version")
@@ -89,10 +97,3 @@ def _judge(base: str, *, expect_version: str | None, strict: bool) -> Verdict:
         return Verdict(UNHEALTHY, verdict, reason, answer)
     accepted = ("healthy",) if strict else ("healthy", "degraded")
     return Verdict(HEALTHY if verdict in accepted else UNHEALTHY, verdict, "", answer)
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return parse_duration(text + "s" if text.isdecimal() else text) if text else 0.0
-    except ValueError as exc:
-        raise click.BadParameter(f'{text!r}: {exc}; write seconds or a duration such as "30s"') from exc

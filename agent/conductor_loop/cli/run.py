@@ -11,7 +11,8 @@ import click
 from conductor_loop import __version__, logs
 from conductor_loop.cli.agent_client import base_url
 from conductor_loop.cli.session import Session
-from conductor_loop.cli.terminal import columns, file_printer, tell
+from conductor_loop.cli.streams import tell
+from conductor_loop.cli.terminal import columns, file_printer
 from conductor_loop.config import Config
 
 
@@ -33,6 +34,7 @@ def run(session: Session, *, once: bool) -> int:
 
     return app.run(
         loaded.config,
+        load=session.load,
         once=once,
         show=file_printer(),
         started=lambda: tell([welcome(loaded.config, once=once)]),

@@ -13,9 +13,11 @@ import click
 from click.core import ParameterSource
 
 from conductor_loop import config
+from conductor_loop.cli.lazy import commands_below
 from conductor_loop.config import Loaded
 
 DIRECTORY = Path("/etc/conductor-loop")
+RUN_DIRECTORY = Path("/run/conductor-loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,13 @@ class Session:
     """
 
     path: Path | None  #: None for built-in defaults
-    log_level: str | None = None
-    variables: frozenset[str] = frozenset()  #: of the environment, that stand for options of commands
+    log_level: str | None
+    root: click.Command  #: of all commands
+    prefix: str  #: of the environment variables that stand for their options
 
     @classmethod
     def from_options(
-        cls, ctx: click.Context, *, config: Path | None, instance: str | None, log_level: str | None
+        cls, ctx: click.Context, *, config: str | None, instance: str | None, log_level: str | None
     ) -> Session:
         """
         Return the session that the options ask for; what is typed beats the environment.
@@ -41,10 +44,11 @@ class Session:
         sources = {name: ctx.get_parameter_source(name) for name in ("config", "instance")}
         if config and instance and sources["config"] == sources["instance"]:
             raise click.UsageError("give --config or --instance, not both", ctx)
-        variables = frozenset(option_variables(ctx.command, ctx.auto_envvar_prefix or ""))
         if config and (not instance or sources["config"] is ParameterSource.COMMANDLINE):
-            return cls(config, log_level, variables)
-        return cls(instance_path(instance) if instance else default_path(), log_level, variables)
+            path: Path | None = Path(config)
+        else:
+            path = instance_path(instance) if instance else default_path()
+        return cls(path, log_level, ctx.command, ctx.auto_envvar_prefix or "")
 
     def load(self, path: Path | None = None, *, strict: bool = False) -> Loaded:
         """
@@ -57,26 +61,49 @@ class Session:
         Raises:
             ConfigError: naming everything that is wrong.
         """
-        flags = {"log.level": self.log_level}
+        path = path or self.path
         return config.load(
-            path or self.path,
+            path,
             environ=config.environ(),
-            flags=flags,
-            options=self.variables,
+            flags={"log.level": self.log_level},
+            options=self._variables(),
+            defaults=_defaults(path),
             strict=strict,
         )
+
+    def _variables(self) -> Iterator[str]:
+        """
+        Yield the variables that stand for options; of commands only if one is set, as that imports all of them.
+        """
+        own = set(_own_variables(self.root, self.prefix))
+        yield from own
+        known = own | {key.variable for key in config.KEYS.values()}
+        if any(name.startswith(f"{self.prefix}_") and name not in known for name in config.environ()):
+            yield from option_variables(self.root, self.prefix)
+
+
+def _defaults(path: Path | None) -> dict[str, object]:
+    """
+    Return the defaults of an instance of this node: its service has a directory for the admin socket.
+    """
+    if path is None or path.parent != DIRECTORY or path.suffix != ".toml":
+        return {}
+    return {"admin.socket": str(RUN_DIRECTORY / path.stem / "admin.sock")}
 
 
 def option_variables(command: click.Command, prefix: str) -> Iterator[str]:
     """
     Yield the environment variables that click reads for the options of a command and of those below it.
     """
+    yield from _own_variables(command, prefix)
+    for name, below in commands_below(command).items():
+        yield from option_variables(below, f"{prefix}_{name}".replace("-", "_").upper())
+
+
+def _own_variables(command: click.Command, prefix: str) -> Iterator[str]:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.allow_from_autoenv:
             yield f"{prefix}_{parameter.name}".upper()
-    if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            yield from option_variables(below, f"{prefix}_{name}".replace("-", "_").upper())
 
 
 def instance_path(name: str) -> Path:

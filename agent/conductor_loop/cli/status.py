@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from conductor_loop.cli.agent_client import ask, choose_url, url_option
+from conductor_loop.cli.agent_client import Agent, url_option
+from conductor_loop.cli.options import output_option
 from conductor_loop.cli.session import Session
-from conductor_loop.cli.terminal import columns, output_option, print_json
+from conductor_loop.cli.terminal import columns, print_json
 
 
 @click.command()
@@ -24,12 +25,12 @@ def status(session: Session, *, output: str, url: str | None) -> int:
 
     Exits 0 if it could ask, however the agent is, and 3 if nobody answers; `health` gives the verdict.
     """
-    base = choose_url(session, url)
-    health, metrics = ask(f"{base}/health", "components"), ask(f"{base}/metrics", "performance")
+    agent = Agent.of(session, url)
+    health, metrics = agent.ask("/health", "components"), agent.ask("/metrics", "performance")
     if output == "json":
-        print_json({"url": base, "health": health, "metrics": metrics})
+        print_json({"url": agent.where, "health": health, "metrics": metrics})
     else:
-        click.echo(columns([("agent", base), *_facts(health, metrics)]))
+        click.echo(columns([("agent", agent.where), *_facts(health, metrics)]))
     return 0
 
 

@@ -1,20 +1,22 @@
 """
-How things look: colours where they are wanted, two aligned columns, JSON; and what becomes of them on bad streams.
+How things look: colours where they are wanted, aligned columns, JSON.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import click
 
 from conductor_loop import clock, config
+from conductor_loop.cli.fields import FIELD, pick
+from conductor_loop.cli.options import output_option as output_option  # noqa: PLC0414 - until all import it from there
+from conductor_loop.cli.streams import tell
 from conductor_loop.model import Filed, Outcome, display_name
 
 COLOURS = {
@@ -23,56 +25,6 @@ COLOURS = {
     Outcome.REJECTED: "yellow",
     Outcome.VANISHED: "bright_black",
 }
-
-output_option: Callable[[Any], Any] = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
-)
-
-
-def open_missing_streams() -> None:
-    """
-    Send what goes to a standard stream that our parent has closed to nowhere.
-
-    The numbers 0 to 2 are taken too: else the database would get one, and whatever is written there by mistake.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    for number, name in enumerate(("stdout", "stderr"), start=1):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w", closefd=False))
-
-
-_LAST_STREAM = 2
-
-
-def escape_what_streams_lack() -> None:
-    """
-    Let characters that the terminal's encoding lacks be escaped; a name of a file must not end the agent.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def flush_streams() -> None:
-    """
-    Write out what waits; what nobody takes must not turn the exit code into 120, as Python does it.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def tell(lines: Sequence[str], *, err: bool = False, colour: bool | None = None) -> None:
-    """
-    Print lines if anybody takes them: an agent works on without (`run | head`, a full disk behind stdout).
-    """
-    with suppress(OSError):
-        for line in lines:
-            click.echo(line, err=err, color=colour)
 
 
 def wants_colour() -> bool:
@@ -120,8 +72,67 @@ def columns(rows: Iterable[tuple[str, object]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in pairs)
 
 
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None) -> str:
+    """
+    Return rows as aligned columns below their heads.
+
+    Args:
+        width: where lines are cut, the terminal's; None for not at all.
+    """
+    lines = [list(heads), *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(cut(_padded(line, widths), width) for line in lines)
+
+
+def terminal_width() -> int | None:
+    """
+    Return how many characters a line of stdout has; None if it is no terminal, where nothing is ever cut.
+    """
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def plain(text: str) -> str:
+    """
+    Return a text of one line that does nothing to a terminal.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell + " " * (width - _cells(cell)) for cell, width in zip(line, widths, strict=True))
+    return "  ".join(cells).rstrip()
+
+
+def cut(line: str, width: int | None) -> str:
+    """
+    Return a line that is no wider than `width`; None is as wide as it likes.
+    """
+    if width is None or _cells(line) <= width:
+        return line
+    line = line[:width]
+    while _cells(line) >= width:
+        line = line[:-1]
+    return f"{line}…"
+
+
+def _cells(text: str) -> int:
+    """
+    Return how many columns of a terminal a text takes.
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        _WIDE.get(unicodedata.east_asian_width(char), 1) for char in text if not unicodedata.combining(char)
+    )
+
+
+_WIDE = {"W": 2, "F": 2}
+
+
 def print_json(document: dict[str, Any]) -> None:
     """
-    Print a document, marked with the version of its shape.
+    Print a document, marked with the version of its shape, or the one value of it that `--field` asks for.
     """
-    click.echo(json.dumps({"version": 1, **document}, indent=2))
+    document = {"version": 1, **document}
+    field = click.get_current_context().meta.get(FIELD)
+    click.echo(pick(document, field) if field else json.dumps(document, indent=2))
