@@ -6,18 +6,24 @@ Writes the pages of the reference that are made from the code: `make docs`.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from exit_codes import exit_codes
+from health_page import health
+from json_page import json_documents
+from metrics_page import metrics
+from page import NOTE
+from status_page import status_file
 
 from conductor_loop.cli import cli
+from conductor_loop.cli.lazy import commands_below
 from conductor_loop.config import KEYS, SECTIONS, Key, forms
-from conductor_loop.metrics.verdict import RULES
 
 HERE = Path(__file__).parent
-NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"
 
 
 def pages() -> dict[str, str]:
@@ -28,6 +34,8 @@ def pages() -> dict[str, str]:
         "configuration.md": "\n".join(configuration()),
         "command-line.md": "\n".join(command_line()),
         "health.md": "\n".join(health()),
+        "metrics.md": "\n".join(metrics()),
+        "status-file.md": "\n".join(status_file()),
     }
 
 
@@ -38,7 +46,7 @@ def configuration() -> Iterator[str]:
     yield from ("# Configuration", "", NOTE, "", inspect.cleandoc(CONFIGURATION), "")
     for section, cls in SECTIONS.items():
         yield from (f"## [{section}]", "", inspect.cleandoc(cls.__doc__ or ""), "")
-        yield from ("| key | default | form | meaning |", "|---|---|---|---|")
+        yield from ("| key | default | form | takes effect | meaning |", "|---|---|---|---|---|")
         yield from (_key(key) for key in KEYS.values() if key.section == section)
         yield ""
 
@@ -57,6 +65,11 @@ CONFIGURATION = """
       from the current directory. `..` is resolved in the text, as `cd` does it. A program with a slash in its
       name is a path too; one without is looked for in `PATH`.
     - **Unknown keys** are warnings with the nearest known name, and errors under `check-config --strict`.
+    - **Takes effect**: `conductor-loop reload` has a running agent read its configuration again, all of it or, where
+      anything in it is wrong, nothing. What takes effect at a *restart* keeps its old value until then, and health
+      warns of it. No running command is interrupted: it ends under the old configuration, the next attempt
+      begins under the new one. Waits that have begun go on. The module of a Python `handler` that is imported
+      already is not imported anew: for a change of its code restart the agent.
 
     `conductor-loop check-config FILE` names everything that is wrong, at once, and exits 78.
 """
@@ -67,7 +80,8 @@ def _key(key: Key) -> str:
     right = key.form.right.removeprefix("write ").replace("|", "\\|")
     if key.form is forms.PATH:
         right = right.partition(" such as ")[0]  # the default beside it is the better example
-    return f"| `{key.name}` | {default} | {right} | {key.help} |"
+    effect = "restart" if key.restart else "reload"
+    return f"| `{key.name}` | {default} | {right} | {effect} | {key.help} |"
 
 
 def _toml(value: object) -> str:
@@ -82,21 +96,25 @@ def command_line() -> Iterator[str]:
     """
     yield from ("# Command line", "", NOTE, "")
     yield from _command(cli, "conductor-loop", level=2)
+    yield from json_documents()
+    yield from exit_codes()
 
 
 def _command(command: click.Command, path: str, *, level: int) -> Iterator[str]:
     context = click.Context(command, info_name=path)
     words = " ".join(command.collect_usage_pieces(context))
     yield from (f"{'#' * level} {path}", "", "```", f"{path} {words}", "```", "")
-    yield from (inspect.cleandoc(command.help or "").replace("\b\n", ""), "")
+    yield from (_AS_IT_IS.sub(r"```text\n\1\n```", inspect.cleandoc(command.help or "")), "")
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     if options:
         yield from ("| option | environment | meaning |", "|---|---|---|")
         yield from (_option(option, path) for option in options)
         yield ""
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from _command(command.commands[name], f"{path} {name}", level=level + 1)
+    for name, below in sorted(commands_below(command).items()):
+        yield from _command(below, f"{path} {name}", level=level + 1)
+
+
+_AS_IT_IS = re.compile(r"\x08\n(.+?)(?=\n\n|\Z)", re.DOTALL)  # click's mark for lines that are not wrapped
 
 
 def _option(option: click.Option, path: str) -> str:
@@ -109,28 +127,6 @@ def _option(option: click.Option, path: str) -> str:
 
 def _choices(kind: click.ParamType[Any]) -> str:
     return "\\|".join(kind.choices) if isinstance(kind, click.Choice) else kind.name.upper()
-
-
-def health() -> Iterator[str]:
-    """
-    Yield the lines of the page about the verdicts of `/health`.
-    """
-    yield from ("# Health", "", NOTE, "", inspect.cleandoc(HEALTH), "")
-    yield from ("| component | degraded when | unhealthy when |", "|---|---|---|")
-    for component in dict.fromkeys(rule.component for rule in RULES):
-        cells = [
-            "; ".join(rule.when for rule in RULES if rule.component == component and rule.state == state)
-            for state in ("degraded", "unhealthy")
-        ]
-        yield f"| `{component}` | {cells[0] or '-'} | {cells[1] or '-'} |"
-    yield ""
-
-
-HEALTH = """
-    `GET /health` gives each component a state; the worst of them is that of the agent, which
-    `conductor-loop health` turns into an exit code. An old version of SQLite and polling instead of inotify on a
-    network file system are warnings and change no state.
-"""
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 
 from conductor_loop import __version__
 from conductor_loop.cli import cli
+from conductor_loop.cli.lazy import commands_below
 from conductor_loop.config import KEYS
 from conductor_loop.config import load as load_config
 from conductor_loop.model import Kind, Succeeded
@@ -36,6 +37,7 @@ HOWTO = ROOT / "docs" / "howto" / "write-a-processor.md"
 
 
 def load_generator() -> ModuleType:
+    sys.path.append(str(REFERENCE))  # its parts are beside it, as for a script
     spec = importlib.util.spec_from_file_location("generate", REFERENCE / "generate.py")
     assert spec
     assert spec.loader
@@ -46,9 +48,8 @@ def load_generator() -> ModuleType:
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     yield path, command
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            yield from commands(child, f"{path} {name}")
+    for name, child in commands_below(command).items():
+        yield from commands(child, f"{path} {name}")
 
 
 def page_name(page: Path) -> str:
@@ -110,13 +111,50 @@ def test_documented_variable_is_read(command: str, variable: str, monkeypatch: p
         cli.main(command.split(), prog_name="conductor-loop", standalone_mode=False)
 
 
+def prose(page: Path) -> str:
+    """
+    Return a page without its blocks of code.
+    """
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """
+    Return the files that a page points to, each with an anchor in it or "".
+    """
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    local = [target.partition("#") for target in targets if "://" not in target]
+    return [((page.parent / path).resolve() if path else page, anchor) for path, _, anchor in local]
+
+
+def anchors(page: Path) -> set[str]:
+    """
+    Return the anchors of a page's headings, as GitHub and most others make them.
+    """
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Files that a page points to are there."""
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-    local = [target for target in targets if "://" not in target]
+    """Files that a page points to are there, and so are the headings in them."""
+    assert [str(target) for target, _ in links(page) if not target.exists()] == []
+    assert [
+        (str(target), anchor) for target, anchor in links(page) if anchor and anchor not in anchors(target)
+    ] == []
 
-    assert [target for target in local if not (page.parent / target).exists()] == []
+
+def test_index_names_every_page() -> None:
+    """Whoever looks for something finds it from docs/README.md."""
+    index = ROOT / "docs" / "README.md"
+    found = {target for target, _ in links(index)}
+
+    assert [page_name(page) for page in PAGES if page != index and page not in found] == []
+
+
+def test_readme_leads_to_the_index() -> None:
+    """And with it to everything."""
+    assert ROOT / "docs" / "README.md" in {target for target, _ in links(ROOT / "README.md")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
