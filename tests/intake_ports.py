@@ -179,7 +179,15 @@ def running(path: Path, taker: Taker | None = None, **options: Any) -> Iterator[
     """
     Run an intake on a directory; its scans come only once a minute, so that what is found came by an event.
     """
-    run = Running(path, taker, options)
+    with started(Running(path, taker, options)) as run:
+        yield run
+
+
+@contextmanager
+def started(run: Running) -> Iterator[Running]:
+    """
+    Have an intake run.
+    """
     run.intake.start(lambda _, error: run.crashes.append(error))
     try:
         yield run

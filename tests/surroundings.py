@@ -38,6 +38,26 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", path], check=True)
 
 
+@contextmanager
+def as_nobody(path: Path) -> Iterator[None]:
+    """
+    Be another user meanwhile, who may search the directories down to `path`.
+    """
+    need_root()
+    for folder in (path, *path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
 def remount(path: Path, options: str) -> None:
     """
     Change the options of a file system, as "ro" or "size=8m".

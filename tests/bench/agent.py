@@ -31,11 +31,17 @@ class Agent:
 
     Args:
         processor: the configuration's section of that name.
+        files: likewise.
         program: the command up to the arguments of the agent.
     """
 
     def __init__(
-        self, directory: Path, processor: Mapping[str, object], *, program: Sequence[str] = AGENT
+        self,
+        directory: Path,
+        processor: Mapping[str, object],
+        *,
+        files: Mapping[str, object] | None = None,
+        program: Sequence[str] = AGENT,
     ) -> None:
         self.directory = directory
         self.handoff = directory / "handoff"
@@ -51,7 +57,7 @@ class Agent:
         self._process: subprocess.Popen[bytes] | None = None
         for needed in (self.handoff, directory / "out"):
             needed.mkdir()
-        self._write_config(processor)
+        self._write_config(processor, files or {})
 
     @contextlib.contextmanager
     def running(self, *, once: bool = False) -> Iterator[Agent]:
@@ -198,11 +204,12 @@ class Agent:
             raise BenchError("the agent was not started")
         return self._process
 
-    def _write_config(self, processor: Mapping[str, object]) -> None:
+    def _write_config(self, processor: Mapping[str, object], files: Mapping[str, object]) -> None:
         sections: dict[str, Mapping[str, object]] = {
             "agent": {"handoff_dir": os.fspath(self.handoff), "state_dir": os.fspath(self.state)},
             "processor": {"out_dir": os.fspath(self.directory / "out"), **processor},
             "http": {"metrics_port": self.port},
+            "files": files,
         }
         lines = []
         for section, keys in sections.items():

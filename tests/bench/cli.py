@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import inodes, latency, machine, overflow, profiling, report, standing, throughput
+from bench import (
+    commands,
+    inodes,
+    latency,
+    machine,
+    overflow,
+    profiling,
+    report,
+    retention,
+    standing,
+    throughput,
+)
 from bench.measure import BenchError, Measure, number_text
 from bench.sizes import DEFAULT, QUICK
 from bench.workbench import Workbench
@@ -32,6 +43,8 @@ CASES: dict[str, Case] = {
     "idle": standing.idle,
     "metrics": standing.metrics,
     "start": standing.start,
+    "retention": retention.retention,
+    "cli": commands.cli,
 }
 
 

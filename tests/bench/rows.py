@@ -5,6 +5,7 @@ The agent's own history, read after it has ended, or filled before it starts.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -101,6 +102,68 @@ def fill(state: Path, count: int) -> None:
             connection.execute(f"{rows} INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM life")
             connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def last_number(state: Path) -> int:
+    """
+    Return the highest number of a file, 0 before the first.
+    """
+    with _open(state) as connection:
+        number: int = connection.execute("SELECT coalesce(max(number), 0) FROM files").fetchone()[0]
+    return number
+
+
+def ended_after(state: Path, number: int) -> tuple[int, int, int]:
+    """
+    Return how many files with higher numbers were processed, and the moments of their first claim and last end.
+    """
+    with _open(state) as connection:
+        count, first, last = connection.execute(
+            "SELECT count(*), coalesce(min(claimed_at), 0), coalesce(max(finished_at), 0) FROM files"
+            " WHERE number > ? AND outcome = 'processed'",
+            (number,),
+        ).fetchone()
+    return count, first, last
+
+
+class Filed:
+    """
+    The made-up rows of an agent that does not run, about to get real files.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.store_id: str = connection.execute("SELECT store_id FROM meta").fetchone()[0]
+        count: int = connection.execute("SELECT count(*) FROM files").fetchone()[0]
+        self.names = [f"old-{number:06d}.json" for number in range(1, count + 1)]
+
+    def is_at(self, number: int, found: os.stat_result) -> None:
+        """
+        Say which file the row is of; its status file is named after it.
+        """
+        name = self.names[number - 1]
+        self._connection.execute(
+            "UPDATE files SET name=?, target=?, status_name=?, dev=?, ino=?, size=?, mtime_ns=? WHERE number=?",
+            (
+                name,
+                name,
+                f"{name}.status",
+                found.st_dev,
+                found.st_ino,
+                found.st_size,
+                found.st_mtime_ns,
+                number,
+            ),
+        )
+
+
+@contextlib.contextmanager
+def filed(state: Path) -> Iterator[Filed]:
+    """
+    Give the made-up rows, to be pointed at real files.
+    """
+    with _open(state) as connection, connection:
+        yield Filed(connection)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ The life of files, played at random against a ledger that is killed again and ag
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -29,7 +30,9 @@ from hypothesis.stateful import (
 )
 
 from conductor_loop import clock
-from conductor_loop.ledger import moves, status
+from conductor_loop.errors import ConductorError
+from conductor_loop.ledger import ledger as ledger_module
+from conductor_loop.ledger import moves, status, syncer
 from conductor_loop.ledger.marks import Mark
 from conductor_loop.model import (
     Again,
@@ -110,16 +113,22 @@ class Life(RuleBasedStateMachine):
         self.jobs: list[Job] = []
         self.outcomes: dict[int, tuple[Any, ...]] = {}
         self.fatal = ""  #: the step at which the ledger dies
+        self.flushing = False
         self.patches = pytest.MonkeyPatch()
         self.context: AbstractContextManager[Bench]
         self.bench: Bench
 
-    @initialize(linking=st.sampled_from([False, False, True]))
-    def start(self, linking: bool) -> None:
+    @initialize(linking=st.sampled_from([False, False, True]), flushing=st.booleans())
+    def start(self, linking: bool, flushing: bool) -> None:
         """
-        Begin, with `linking` on a file system whose moves are link and unlink.
+        Begin, with `linking` on a file system whose moves are link and unlink, with `flushing` so that rows are closed
+        soon, before which nothing is tried again.
         """
         self._patch_moves()
+        if flushing:
+            self.patches.setattr(ledger_module, "_FLUSH", 0.002)
+            self.patches.setattr(syncer, "_GAP", 0.002)
+        self.flushing = flushing
         if linking:
             self.patches.setattr(moves, "_renameat2", lambda *args: errno.EINVAL)
         self._start({})
@@ -179,6 +188,19 @@ class Life(RuleBasedStateMachine):
     def report_all(self, verdict: Verdict) -> None:
         while self.jobs:
             self._report(verdict)
+
+    # administrators
+
+    @rule(which=st.integers(0, 3))
+    def try_again(self, which: int) -> None:
+        ended = [row for row in rows_of(self.root) if row["outcome"] in {"failed", "rejected"}]
+        if not ended:
+            return
+        number = ended[which % len(ended)]["number"]
+        if self.flushing:
+            wait_until(lambda: self._closed(number) or self.bench.crashes, step=0.0005)
+        with contextlib.suppress(ConductorError):
+            self.bench.ledger.retry(number)
 
     # others
 
@@ -341,6 +363,9 @@ class Life(RuleBasedStateMachine):
             if os.path.lexists(self._path(name)) and not self.bench.ledger.admission.in_hand(name):
                 identity = Identity.from_stat(os.stat(self._path(name)))
                 yield Arrival(name, identity, FoundBy.SCAN, clock.now_us())
+
+    def _closed(self, number: int) -> bool:
+        return any(row["number"] == number and row["filed_at"] for row in rows_of(self.root))
 
     def _report(self, verdict: Verdict) -> None:
         fields = {"run": None} if isinstance(verdict, (Rejected, Unsettled, Interrupted)) else {}

@@ -32,8 +32,9 @@ NEEDED = (
     "conductor_loop/migrations/script.py.mako",
     "conductor_loop/work/intent.schema.json",
     "conductor_loop/cli/__init__.py",
+    "conductor_loop/py.typed",
 )
-MEND = '    op.execute("UPDATE meta SET schema_version = 1, min_compatible_version = 1")\n'
+MEND = '    op.execute("UPDATE meta SET schema_version = 2, min_compatible_version = 1")\n'
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +99,9 @@ def test_the_installed_program_runs_and_upgrades_without_the_checkout(
         done = _db(one, program, "upgrade")
         after = _db(one, program, "current")
     assert (before["revision"], before["upgrade_needed"]) == ("0000", True)
-    assert (done["from"], done["to"]) == ("0000", "0001")
+    assert (done["from"], done["to"]) == ("0000", "0002")
     assert Path(done["backup"]).is_file()
-    assert (after["revision"], after["upgrade_needed"]) == ("0001", False)
+    assert (after["revision"], after["upgrade_needed"]) == ("0002", False)
 
 
 def _make_older(state: Path, migrations: Path, tmp_path: Path) -> None:
