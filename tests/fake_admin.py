@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -25,7 +25,7 @@ STORE = "5f3c"
 Document = dict[str, Any]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """
     An answer that is an error, as the agent gives it.
     """
@@ -54,8 +54,9 @@ class FakeAgent:
         self.busy = 0  #: so many retries are told to come again
         self.retry_ends_as: str | None = "processed"
         self.refuse_reload = ""
+        self.on_drain: Callable[[], object] = lambda: None
         self.stop: Callable[[], object] = lambda: None
-        self.break_off_searches = False
+        self.broken = False  #: every connection ends without an answer
         self.before_retry_of: dict[str, Callable[[], object]] = {}  #: by id
         self.asked: list[str] = []  #: method, path and query of each request
         self.health: Document = {
@@ -137,11 +138,13 @@ class FakeAgent:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         method, path, query = environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]
         self.asked.append(f"{method} {path}{f'?{query}' if query else ''}")
+        if self.broken:
+            self.break_off()
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = json.loads(environ["wsgi.input"].read(length)) if length else {}
         try:
             answer, status = self._answer(method, path, dict(parse_qsl(query)), body), 200
-        except Refusal as refusal:
+        except RefusalError as refusal:
             answer, status = refusal.document, refusal.status
         start_response(f"{status} -", [("Content-Type", "application/json")])
         return [json.dumps(answer).encode()]
@@ -154,8 +157,6 @@ class FakeAgent:
         return self._ROUTES[f"{method} {path}"](self, body)
 
     def _search(self, query: dict[str, str]) -> Document:
-        if self.break_off_searches:
-            self.break_off()
         before = int(query["before"].rpartition("-")[2]) if "before" in query else len(self.files) + 1
         found = [
             self._listed(file)
@@ -175,10 +176,10 @@ class FakeAgent:
         return {key: value for key, value in file.items() if key not in only_shown}
 
     def _file(self, rest: str, body: Document) -> Document:
-        id, _, verb = rest.partition("/")
-        number = int(id.rpartition("-")[2])
+        wanted, _, verb = rest.partition("/")
+        number = int(wanted.rpartition("-")[2])
         if not 0 < number <= len(self.files):
-            raise Refusal(404, "not_found", 1, f"there is no file {id}")
+            raise RefusalError(404, "not_found", 1, f"there is no file {wanted}")
         file = self.files[number - 1]
         return self._retry(file, dry_run=body["dry_run"]) if verb == "retry" else file
 
@@ -192,9 +193,9 @@ class FakeAgent:
         self.before_retry_of.get(file["id"], lambda: None)()
         if self.busy:
             self.busy -= 1
-            raise Refusal(503, "busy", 1, "there is no room")
+            raise RefusalError(503, "busy", 1, "there is no room")
         if file["retried_as"] is not None or file["outcome"] not in ("failed", "rejected"):
-            raise Refusal(409, "conflict", 1, f"{file['id']} cannot be retried")
+            raise RefusalError(409, "conflict", 1, f"{file['id']} cannot be retried")
         answer = {"retry_of": file["id"], "name": file["name"], "path": file["path"]}
         if dry_run:
             return {"id": None, **answer}
@@ -213,20 +214,21 @@ class FakeAgent:
         return {"lifted": lifted, "pauses": self.pauses}
 
     def _drain(self, body: Document) -> Document:
+        self.on_drain()
         self.pauses["drain"] = {"since": "2026-11-23T07:43:18Z", "message": "drained"}
         state = self.draining.pop(0) if len(self.draining) > 1 else self.draining[0]
         return {**state, "pauses": self.pauses}
 
     def _reload(self, body: Document) -> Document:
         if self.refuse_reload:
-            raise Refusal(422, "config", 78, self.refuse_reload)
+            raise RefusalError(422, "config", 78, self.refuse_reload)
         return self.reloaded
 
     def _stop(self, body: Document) -> Document:
         self.stop()
         return {"stopping": True}
 
-    _ROUTES: dict[str, Callable[[FakeAgent, Document], Document]] = {
+    _ROUTES: ClassVar[dict[str, Callable[[FakeAgent, Document], Document]]] = {
         "GET /health": lambda self, body: self.health,
         "GET /metrics": lambda self, body: self.metrics,
         "POST /api/v1/pause": _pause,
@@ -242,7 +244,7 @@ def serve(app: Callable[..., Any], path: Path) -> Iterator[None]:
     """
     Have an application answer at a unix socket.
     """
-    with _Server(str(path), _Handler) as server:
+    with _Server(cast("Any", str(path)), _Handler) as server:
         server.set_app(app)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from conductor_loop.cli import main
-from conductor_loop.ledger import moves, restore, status
+from conductor_loop.ledger import failed, moves, restore, status
 from conductor_loop.ledger.admission import Admission
 from conductor_loop.ledger.book import Book
 from conductor_loop.ledger.marks import Marks
 from conductor_loop.store import opening
+from conductor_loop.store.changes import Changes
 from conductor_loop.store.writer import Writer
 
 
@@ -38,6 +39,10 @@ def _is_naming(source_fd: int, source: str, target_fd: int, target: str) -> bool
     return source.startswith(status.TEMPORARY) and "probe" not in source
 
 
+def _is_of_files(writer: Writer, changes: Changes) -> bool:
+    return bool(changes.claims or changes.attempts or changes.ends or changes.filed)
+
+
 @dataclass(frozen=True)
 class Step:
     """
@@ -51,6 +56,7 @@ class Step:
 
 STEPS = {
     "commit": Step(Writer, "commit"),
+    "entry": Step(Writer, "commit", _is_of_files),
     "claim": Step(moves, "rename_noreplace", _is_claim),
     "status": Step(status, "write"),
     "status-name": Step(moves, "rename_noreplace", _is_naming),
@@ -62,10 +68,20 @@ STEPS = {
     "clear-all": Step(Marks, "clear_all"),
     "report": Step(Admission, "report"),
     "marked": Step(Book, "marked"),
+    "error-log": Step(failed, "remove_error_log"),
     "syncfs": Step(moves, "syncfs"),
     "recovery": Step(restore.Restorer, "__call__"),
     "new-store": Step(opening, "create"),
 }
+
+
+def plant_at(where: str) -> None:
+    """
+    Make the agent die at `before-STEP[:N]` or `after-STEP[:N]`.
+    """
+    step, _, turn = where.partition(":")
+    moment, _, name = step.partition("-")
+    plant(moment, STEPS[name], int(turn or 1))
 
 
 def plant(moment: str, step: Step, turn: int) -> None:
@@ -105,9 +121,8 @@ def _die() -> None:
 
 
 if __name__ == "__main__":
-    where, _, turn = sys.argv.pop(1).partition(":")
-    moment, _, name = where.partition("-")
-    if name == "link":
+    where = sys.argv.pop(1)
+    if "link" in where:
         without_renameat2()
-    plant(moment, STEPS[name], int(turn or 1))
+    plant_at(where)
     sys.exit(main())

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ BROKEN = b'{"cell": "broken"}'
 
 @contextmanager
 def one_agent(root: Path, **settings: object) -> Iterator[Agent]:
-    sections = {
+    sections: dict[str, Mapping[str, object]] = {
         "agent": settings,
         "processor": {"command": ["/bin/sh", "-c", COMMAND, "{path}", "{out_dir}"]},
         "validation": {"schema": "none"},
@@ -165,7 +165,7 @@ def test_two_administrators_retry_the_same_files_once(tmp_path: Path) -> None:
 
         retried = [file["retry_of"] for answer in answers for file in answer["retried"]]
         refused = [file["id"] for answer in answers for file in answer["refused"]]
-        assert sorted(int(id.rpartition("-")[2]) for id in retried) == sorted(map(int, ids))
+        assert sorted(int(name.rpartition("-")[2]) for name in retried) == sorted(map(int, ids))
         assert sorted(refused) == sorted(ids)
         assert {admin.returncode for admin in admins} <= {0, 1}
 
@@ -276,7 +276,7 @@ def test_interrupted_command_leaves_nothing_half_done(tmp_path: Path) -> None:
 def test_every_answer_has_the_documented_keys(tmp_path: Path) -> None:
     """As the reference lists them, the version first; also those of files and runs."""
     sys.path.append(str(REFERENCE))
-    from json_page import DOCUMENTS, FILE, RUN, WHOLE_FILE
+    from json_page import DOCUMENTS, FILE, RUN, WHOLE_FILE  # type: ignore[import-not-found] # a script's
 
     with one_agent(tmp_path) as one:
         one.start()

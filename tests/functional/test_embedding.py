@@ -320,6 +320,37 @@ def test_a_program_that_takes_exit_codes_away_gets_no_wrong_outcome(tmp_path: Pa
     assert not list((tmp_path / "handoff" / "processed").iterdir())
 
 
+ADMINISTERED = """
+(root / "agent.toml").write_text(f'[agent]\\nhandoff_dir = "{handoff}"\\nstate_dir = "{root}/state"\\n')
+
+def admin(*command):
+    argv = [sys.executable, "-m", "conductor_loop", "--config", root / "agent.toml", *command]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True).returncode
+
+with Watcher(handoff, Config(handler=lambda file: None, **QUICK)) as watcher:
+    paused = [admin("pause"), watcher.get_metrics().status]
+    resumed = [admin("resume"), watcher.get_metrics().status]
+    reloaded = admin("reload")
+    drained = admin("drain", "--stop")
+    wait_until(lambda: not watcher.running)
+tell(paused=paused, resumed=resumed, reloaded=reloaded, drained=drained, error=watcher.error)
+"""
+
+
+@pytest.mark.slow
+def test_the_command_line_reaches_it(tmp_path: Path) -> None:
+    """
+    As it does an agent of its own; an end asked for there ends the watcher, and not the program.
+    """
+    assert run(PRELUDE + ADMINISTERED, tmp_path) == {
+        "paused": [0, "degraded"],
+        "resumed": [0, "healthy"],
+        "reloaded": 1,
+        "drained": 0,
+        "error": None,
+    }
+
+
 TWO = """
 def handler(side):
     def handle(file):

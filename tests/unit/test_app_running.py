@@ -4,12 +4,12 @@ What the parts of a running agent take over, and what keeps them from it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
 import pytest
 
-from conductor_loop.config import Config
 from conductor_loop.errors import ConfigError
 from reloading import reloading
 from waiting import wait_until
@@ -28,6 +28,8 @@ EVERYTHING: dict[str, dict[str, object]] = {
     "processor": {"command": ["/bin/render", "{path}"], "kill_grace": "7s"},
     "retry": {"max_waiting": 99},
     "history": {"sample_interval": "33s"},
+    "files": {"keep_failed": "7d"},
+    "log": {"level": "error"},
 }
 
 
@@ -47,19 +49,11 @@ def test_every_part_takes_over_what_it_is_made_of(tmp_path: Path) -> None:
         assert (agent.ledger._terms.max_waiting, agent.ledger._terms.scan_interval) == (99, 8.0)
         assert (agent.intake._terms.settle_max, agent.intake._terms.scan_interval) == (540.0, 8.0)
         assert agent.intake._terms.names.accepts("order-1.json")
-        assert one.running.disk._min_free == 123 << 20
-        assert one.running.sampler._interval == 33.0
-
-
-def test_others_are_told(tmp_path: Path) -> None:
-    """
-    Parts that this module does not know.
-    """
-    told: list[Config] = []
-    with reloading(tmp_path, others=[told.append]) as one:
-        one.reload({"files": {"keep_failed": "7d"}})
-
-    assert [config.files.keep_failed for config in told] == [7 * 86_400.0]
+        assert agent.disk._min_free == 123 << 20
+        assert agent.sampler._interval == 33.0
+        assert agent.supervisor._grace > 47.0
+        assert agent.retention._walks[1].keep == 7 * 86_400.0
+        assert logging.getLogger().level == logging.ERROR
 
 
 def test_without_further_threads_nothing_is_taken_over(

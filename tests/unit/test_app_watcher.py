@@ -26,7 +26,9 @@ from conductor_loop.errors import (
     StopTimeoutError,
     TimedOutError,
 )
+from conductor_loop.intake.intake import Intake
 from conductor_loop.metrics import document, flat
+from conductor_loop.runtime.service import OnCrash
 from conductor_loop.work.attempt import Attempter
 from waiting import wait_until
 
@@ -321,6 +323,55 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path, handoff: Path)
         assert watcher.running
 
 
+class InterruptedHereError(Exception):
+    pass
+
+
+def interrupt(number: int, frame: object) -> None:
+    raise InterruptedHereError
+
+
+def test_an_interrupt_of_the_start_leaves_nothing_behind(
+    handoff: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the last service starts: what was started is stopped, and it can be started again."""
+    start = Intake.start
+
+    def interrupted(self: Intake, on_crash: OnCrash) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        start(self, on_crash)
+
+    monkeypatch.setattr(Intake, "start", interrupted)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    watcher = Watcher(handoff, quick())
+    try:
+        with pytest.raises(InterruptedHereError):
+            watcher.start()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert (watcher.running, watcher.error) == (False, None)
+
+    monkeypatch.undo()
+    with watcher:
+        assert watcher.running
+
+
+def test_no_thread_to_be_had_is_an_error_of_the_start(handoff: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing left behind either."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watcher = Watcher(handoff, quick())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        watcher.start()
+    monkeypatch.undo()
+
+    with watcher:
+        assert watcher.running
+
+
 def test_a_handler_that_cannot_be_imported_is_an_error_of_the_start(handoff: Path) -> None:
     """As in the agent."""
     watcher = Watcher(handoff, quick(handler="nowhere_at_all:handle"))
@@ -359,7 +410,7 @@ def test_a_crash_ends_the_watcher_and_not_the_program(
     assert isinstance(watcher.error, ServiceCrashError)
     assert watcher.get_metrics().status == "unhealthy"
     for _ in range(2):
-        with pytest.raises(ServiceCrashError, match=r"worker-1 crashed: RuntimeError\('a bug of ours'\)"):
+        with pytest.raises(ServiceCrashError, match=r"worker-\d crashed: RuntimeError\('a bug of ours'\)"):
             watcher.stop()
     monkeypatch.undo()
     with watcher:
@@ -392,7 +443,7 @@ def test_a_crash_does_not_hide_the_exception_of_the_with_block(
     with pytest.raises(KeyError, match="mine"):
         run_until_it_crashes(handoff, then=KeyError("mine"))
 
-    assert "worker-1 crashed: RuntimeError('a bug of ours')" in caplog.text
+    assert "crashed: RuntimeError('a bug of ours')" in caplog.text
 
 
 def test_a_stop_waits_no_longer_than_it_is_told(handoff: Path) -> None:

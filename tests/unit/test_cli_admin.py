@@ -26,7 +26,7 @@ from conductor_loop.cli.session import Session
 from conductor_loop.errors import BusyError, ConductorError, ConfigError, ForcedStopError, UnreachableError
 from conductor_loop.ledger.locks import DirectoryLock
 from fake_admin import Console, FakeAgent, serve
-from surroundings import NOBODY, need_root
+from surroundings import AS_NOBODY, NOBODY, missing, need_root
 
 
 @pytest.fixture
@@ -87,10 +87,9 @@ def test_what_was_left_over_there_is_no_agent(console: Console, left_over: str) 
 
 def test_agent_that_is_just_starting_is_waited_for(console: Console) -> None:
     """It holds the directory before it listens."""
-    agent = FakeAgent()
+    agent, listening = FakeAgent(), threading.Event()
     with locked(console.state):
-        asking = threading.Timer(0.2, lambda: listening.set())
-        listening = threading.Event()
+        asking = threading.Timer(0.2, listening.set)
         asking.start()
         try:
             reached = Door(console.socket, console.state)
@@ -140,7 +139,7 @@ def test_path_that_no_socket_can_have_is_named(console: Console, monkeypatch: py
 def test_agent_that_breaks_off_leaves_it_open_whether_it_was_done(console: Console, verb: str) -> None:
     """How to find out is said; a question is just asked again."""
     agent = FakeAgent()
-    agent._ROUTES = {f"POST /api/v1/{verb}": lambda self, body: self.break_off()}  # type: ignore[assignment, return-value]
+    agent.broken = True
     with serve(agent, console.socket):
         said = console.run(verb)
 
@@ -152,7 +151,7 @@ def test_agent_that_breaks_off_leaves_it_open_whether_it_was_done(console: Conso
 def test_question_that_is_broken_off_can_be_asked_again(console: Console) -> None:
     """Nothing has changed by it."""
     agent = FakeAgent()
-    agent.break_off_searches = True
+    agent.broken = True
     with serve(agent, console.socket):
         said = console.run("files", "list")
 
@@ -304,8 +303,6 @@ def test_socket_of_a_group_we_are_not_in_names_it(shared: Path, capsys: pytest.C
 
 
 def _as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    from surroundings import AS_NOBODY, missing
-
     probe = subprocess.run([*AS_NOBODY, "--version"], capture_output=True, check=False)
     if probe.returncode:
         missing("the user nobody cannot read this checkout or its interpreter")

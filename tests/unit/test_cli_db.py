@@ -13,7 +13,6 @@ import pytest
 
 from conductor_loop import cli, clock
 from conductor_loop.ledger.locks import DirectoryLock
-from conductor_loop.store import engine, inspection
 from conductor_loop.store.database import Store
 
 
@@ -127,31 +126,6 @@ def test_check_of_a_damaged_database(
     assert said.startswith(f"{state_dir}/history.db: damaged\n")
     assert list(document) == ["version", "path", "check", "sound", "seconds", "damages"]
     assert (document["sound"], len(document["damages"])) == (False, 1)
-
-
-def test_check_can_be_broken_off(
-    config: str, state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By Ctrl-C, which reaches SQLite's callback first: exit code 130, and no word of damage."""
-    monkeypatch.setattr(engine, "_PROGRESS_STEPS", 1)
-    monkeypatch.setattr(inspection.math, "inf", InfinityUnderCtrlC())
-
-    assert db("--config", config, "db", "check") == 130
-
-    assert capsys.readouterr().out == ""
-
-
-class InfinityUnderCtrlC(float):
-    """A deadline that is never over, and where the user loses patience."""
-
-    def __new__(cls) -> InfinityUnderCtrlC:
-        return super().__new__(cls, "inf")
-
-    def __radd__(self, other: float) -> InfinityUnderCtrlC:
-        return self
-
-    def __lt__(self, other: float) -> bool:
-        raise KeyboardInterrupt
 
 
 def test_backup_says_where_it_is_and_how_large(

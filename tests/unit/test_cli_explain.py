@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "agent.toml"
     (tmp_path / "handoff").mkdir()
     path.write_text(
-        f'[agent]\nhandoff_dir = "{tmp_path}/handoff"\nstate_dir = "{tmp_path}/state"\nsettle = "1h"\n'
+        f'[agent]\nhandoff_dir = "{tmp_path}/handoff"\nstate_dir = "{tmp_path}/state"\nsettle = "10m"\n'
         f'[processor]\ncommand = ["/bin/true", "{{path}}", "two words"]\nout_dir = "{tmp_path}/out"\n'
     )
     return path
@@ -51,7 +51,7 @@ def test_good_file(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     said = dict(rows(capsys.readouterr().out))
     assert said["file"] == str(path)
-    assert said["taken"].endswith("if it stays unchanged (1h in all; at once if it was renamed in)")
+    assert said["taken"].endswith("if it stays unchanged (10m in all; at once if it was renamed in)")
     assert said["acceptable"] == "yes"
     assert said["command"] == f"/bin/true {path.parent}/work/agent/0/intent-a.json 'two words'"
     assert said["timeout"] == "30s"

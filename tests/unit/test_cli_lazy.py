@@ -17,7 +17,7 @@ import pytest
 
 from conductor_loop import cli, config
 from conductor_loop.cli.files import COMMANDS as FILES
-from conductor_loop.cli.lazy import LazyGroup, commands_below
+from conductor_loop.cli.lazy import Entry, LazyGroup, commands_below
 
 #: What help and completion of the top level are to do without.
 DEAR = (
@@ -120,7 +120,7 @@ def test_bash_completes_with_the_script() -> None:
 
 
 @pytest.mark.parametrize("group", [cli.COMMANDS, FILES], ids=["all", "files"])
-def test_help_of_the_table_is_that_of_the_commands(group: tuple[cli.Entry, ...]) -> None:
+def test_help_of_the_table_is_that_of_the_commands(group: tuple[Entry, ...]) -> None:
     """The first sentence of each; nobody has to keep them alike by hand."""
     commands = (
         commands_below(cli.cli) if group is cli.COMMANDS else commands_below(commands_below(cli.cli)["files"])

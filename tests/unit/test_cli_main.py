@@ -209,6 +209,17 @@ def test_exit_code_is_the_same_without_streams(arguments: str, code: int, how: s
     assert done.returncode == code
 
 
+def test_question_without_stdin_is_not_asked() -> None:
+    """Closed by whoever started us: nobody can be asked, which is said."""
+    words = 'exec "$0" -m conductor_loop files retry --failed <&-'
+    done = subprocess.run(
+        ["/bin/sh", "-c", words, sys.executable], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "add --yes" in done.stderr
+
+
 def test_every_variable_of_the_reference_is_known() -> None:
     """Those of options, at whatever depth; none is warned of as unknown."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text()

@@ -68,7 +68,7 @@ def test_moments_are_read_in_utc(text: str, meant: str) -> None:
 )
 def test_what_is_no_time_is_told_with_examples(text: str) -> None:
     """Named as it was typed, with how it would be right."""
-    with pytest.raises(ValueError, match="is no time: .*such as") as caught:
+    with pytest.raises(ValueError, match=r"is no time: .*such as") as caught:
         parse_moment(text, now_us=NOW)
 
     assert repr(text) in str(caught.value)

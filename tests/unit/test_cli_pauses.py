@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,3 +199,14 @@ def test_reload_needs_an_agent(console: Console) -> None:
 
     assert (said.code, said.out) == (3, "")
     assert "no agent runs" in said.err
+
+
+def test_interrupted_drain_says_that_it_goes_on(console: Console, agent: FakeAgent) -> None:
+    """Ctrl-C ends the waiting, not the pause."""
+    agent.draining = [BUSY]
+    agent.on_drain = lambda: os.kill(os.getpid(), signal.SIGINT)
+
+    said = console.run("drain")
+
+    assert (said.code, said.out) == (130, "")
+    assert "nothing new is taken until `conductor-loop resume`" in said.err

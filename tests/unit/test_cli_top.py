@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,8 @@ class Terminal:
         self.resize(100)
         self.process = subprocess.Popen(
             [
+                # So that a key can be Ctrl-C.
+                *("setsid", "--ctty"),
                 *(sys.executable, "-m", "conductor_loop", "--config", str(console.config)),
                 *("top", "--interval", "100ms", *options),
             ],
@@ -103,9 +105,6 @@ class Terminal:
             stdout=self.inner,
             stderr=self.inner,
             env={"PATH": os.environ["PATH"], "TERM": "xterm", **environ},
-            # So that a key can be Ctrl-C.
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.set_blocking(self.outer, False)
 
@@ -113,10 +112,8 @@ class Terminal:
         fcntl.ioctl(self.inner, termios.TIOCSWINSZ, struct.pack("4H", 40, width, 0, 0))
 
     def read(self) -> bytes:
-        try:
+        with suppress(BlockingIOError):
             self.seen += os.read(self.outer, 65536)
-        except BlockingIOError:
-            pass
         return self.seen
 
     def wait_for(self, text: bytes) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 import store_rows as rows
 from conductor_loop.errors import StoreError
-from conductor_loop.store import inspection
+from conductor_loop.store import engine, inspection
 from conductor_loop.store.database import Store
 from untouched import picture
 
@@ -203,3 +204,24 @@ def test_check_that_takes_too_long_does_not_tell(tmp_path: Path) -> None:
         store.writer.commit(rows.whole_life(*range(1, 3000)))
 
     assert inspection.damages(store.path, deadline_seconds=0.0) is None
+
+
+def test_check_can_be_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Ctrl-C reaches SQLite's callback first, which lets no exception through.
+    """
+    with closing(Store.open(tmp_path, now=rows.NOW)) as store:
+        store.writer.commit(rows.whole_life(*range(1, 3000)))
+    monkeypatch.setattr(engine, "_PROGRESS_STEPS", 1)
+    begun = time.monotonic()
+    assert inspection.damages(store.path) == []
+    seconds = time.monotonic() - begun
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds / 4)
+        with pytest.raises(KeyboardInterrupt):
+            inspection.damages(store.path)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

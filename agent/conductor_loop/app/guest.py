@@ -62,6 +62,8 @@ class Guest:
         except BaseException:
             self.request_stop()
             self.join(Deadline.after(math.inf))
+            if self._last is None:  # there is no thread to be had, which would have done it
+                self._release()
             raise
         if error is not None:
             self.join(Deadline.after(math.inf))

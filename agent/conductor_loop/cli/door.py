@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from conductor_loop.errors import PermissionDeniedError, UnreachableError
-from conductor_loop.ledger.locks import LOCK_NAME
+from conductor_loop.ledger.locks import Holder, holder
 
 LONGEST_PATH = 107  # bytes, of the kernel
 ANSWER_SECONDS = 30.0  # the agent itself gives up after less, and says so
@@ -117,16 +117,8 @@ class Door:
     def held(self) -> bool:
         """
         Tell whether a process holds the state directory.
-
-        Trying to lock it would tell as well, and could keep an agent that starts just then from doing so.
         """
-        try:
-            found = os.stat(self.state_dir / LOCK_NAME)
-            locks = Path("/proc/locks").read_text()
-        except OSError:
-            return False
-        place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-        return any("FLOCK" in line and place in line.split() for line in locks.splitlines())
+        return self._holder() is not None
 
     def _check_owner(self, connection: socket.socket) -> None:
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -164,13 +156,15 @@ class Door:
                 f"the path is {size} bytes long and a socket's may have {LONGEST_PATH}: set [admin] socket to a "
                 "shorter one and restart the agent"
             )
-        return f"{self.state_dir} is in use by {self._holder()}, but nobody answers at {self.path}; {hint}"
+        found = self._holder()
+        who = found.words if found else "a process that has just ended"
+        return f"{self.state_dir} is in use by {who}, but nobody answers at {self.path}; {hint}"
 
-    def _holder(self) -> str:
+    def _holder(self) -> Holder | None:
         try:
-            return (self.state_dir / LOCK_NAME).read_text(errors="replace").strip() or "an unknown process"
-        except OSError:
-            return "an unknown process"
+            return holder(self.state_dir)
+        except OSError:  # then it cannot be used by us either, which says why
+            return None
 
 
 def _broken_off(method: str, error: Exception) -> str:

@@ -39,7 +39,7 @@ def drain(session: Session, *, wait: float | None, stop: bool, dry_run: bool, ou
         if dry_run:
             state = _look(admin)
         else:
-            state = _drain(admin, deadline)
+            state = _drain_telling(admin, deadline)
             if stop and admin.door is not None:
                 admin.post("/api/v1/stop")
                 _await_end(admin.door, deadline)
@@ -58,6 +58,14 @@ def _look(admin: Admin) -> dict[str, Any]:
     running, queued = workers["active_workers"], workers["queue_depth"]
     state = {"drained": not running + queued, "running": running, "queued": queued, "waiting": None}
     return {**state, "pauses": standing(admin)}
+
+
+def _drain_telling(admin: Admin, deadline: float | None) -> dict[str, Any]:
+    try:
+        return _drain(admin, deadline)
+    except KeyboardInterrupt:
+        click.echo("no longer waiting; nothing new is taken until `conductor-loop resume`", err=True)
+        raise
 
 
 def _drain(admin: Admin, deadline: float | None) -> dict[str, Any]:

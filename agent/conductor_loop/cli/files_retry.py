@@ -27,6 +27,9 @@ _NEEDED = "without one nothing would end: start it, or retry without --wait"
 
 
 def _interval(ctx: click.Context, param: click.Parameter, text: str | None) -> float:
+    """
+    Return the seconds from one file to the next that a rate stands for.
+    """
     found = _RATE.fullmatch(text) if text else None
     if found and float(found[1]) > 0:
         return _UNIT_SECONDS[found[2]] / float(found[1])
@@ -41,7 +44,6 @@ def _interval(ctx: click.Context, param: click.Parameter, text: str | None) -> f
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest.")
 @click.option(
     "--rate",
-    "interval",
     metavar="RATE",
     callback=_interval,
     help="No faster than this: 5/s, 30/m or 100/h.",
@@ -57,7 +59,7 @@ def files_retry(
     ids: Sequence[str],
     selection: Selection,
     limit: int | None,
-    interval: float,
+    rate: float,
     wait: float | None,
     dry_run: bool,
     yes: bool,
@@ -79,7 +81,7 @@ def files_retry(
         wanted = list(ids) or _choose(admin, selection, limit, ask=ask)
         retries = Retries(admin, wanted, dry_run=dry_run, quiet=output == "json")
         try:
-            retries.run(interval)
+            retries.run(rate)
             if wait is not None and waits:
                 retries.wait(wait)
         finally:

@@ -75,15 +75,11 @@ class Retries:
         """
         deadline = time.monotonic() + seconds
         for file in self._retried:
-            while (found := self._admin.get(f"{FILES}/{file['id']}"))["outcome"] is None:
-                if time.monotonic() > deadline:
-                    left = sum(file["outcome"] is None for file in self._retried)
-                    raise TimedOutError(
-                        f"{left} of {len(self._retried)} files have not ended in {seconds:g}s"
-                    )
+            while not self._has_ended(file) and time.monotonic() < deadline:
                 self._never.wait(LOOK_SECONDS)
-            file["outcome"] = found["outcome"]
-            self._say(plain(f"{file['id']} {found['outcome']} {found['message'] or ''}".rstrip()))
+        left = sum(file["outcome"] is None for file in self._retried)
+        if left:
+            raise TimedOutError(f"{left} of {len(self._retried)} files have not ended in {seconds:g}s")
 
     def show(self) -> None:
         """
@@ -99,6 +95,13 @@ class Retries:
                 f"; of {self._asking} it is not known: `files show {self._asking}`" if self._asking else ""
             )
             click.echo(f"{words}{unknown}", err=True)
+
+    def _has_ended(self, file: dict[str, Any]) -> bool:
+        found = self._admin.get(f"{FILES}/{file['id']}")
+        file["outcome"] = found["outcome"]
+        if found["outcome"] is not None:
+            self._say(plain(f"{file['id']} {found['outcome']} {found['message'] or ''}".rstrip()))
+        return found["outcome"] is not None
 
     def _refuse(self, wanted: str, error: ConductorError) -> None:
         document = {"error": str(error), "kind": error.kind, "exit_code": error.exit_code}

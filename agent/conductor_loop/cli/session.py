@@ -86,7 +86,7 @@ def _defaults(path: Path | None) -> dict[str, object]:
     """
     Return the defaults of an instance of this node: its service has a directory for the admin socket.
     """
-    if path is None or path.parent != DIRECTORY or path.suffix != ".toml":
+    if path is None or path.absolute().parent != DIRECTORY or path.suffix != ".toml":
         return {}
     return {"admin.socket": str(RUN_DIRECTORY / path.stem / "admin.sock")}
 

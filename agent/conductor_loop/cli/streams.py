@@ -22,9 +22,9 @@ def open_missing_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    for number, name in enumerate(("stdout", "stderr"), start=1):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 _LAST_STREAM = 2

@@ -15,7 +15,6 @@ import click
 
 from conductor_loop import clock, config
 from conductor_loop.cli.fields import FIELD, pick
-from conductor_loop.cli.options import output_option as output_option  # noqa: PLC0414 - until all import it from there
 from conductor_loop.cli.streams import tell
 from conductor_loop.model import Filed, Outcome, display_name
 

@@ -32,7 +32,8 @@ class UnixListener:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._shown = display_name(str(path))
-        self._made: tuple[int, int, int] | None = None  # what tells our socket from another one
+        # Device and inode of our socket; as long as one listens, the number is not given to another file.
+        self._made: tuple[int, int] | None = None
         self._group = os.getegid()
         self.where = f"unix socket {self._shown}"
 
@@ -63,7 +64,7 @@ class UnixListener:
         self._made = None
 
     def _is_ours(self, found: os.stat_result) -> bool:
-        return _identity(found) == self._made
+        return (found.st_dev, found.st_ino) == self._made
 
     def _bind(self) -> socket.socket:
         length = len(os.fsencode(self._path))
@@ -110,7 +111,7 @@ class UnixListener:
             listener.bind(os.fsencode(self._path))
             stack.callback(self.release)
             made = os.lstat(self._path)
-            self._made, self._group = _identity(made), made.st_gid
+            self._made, self._group = (made.st_dev, made.st_ino), made.st_gid
             listener.listen(BACKLOG)
             _give_mode(self._path)
             listener.setblocking(False)
@@ -132,11 +133,6 @@ def _alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    # An inode's number is soon given to the next file; mode and group may change, so not the ctime.
-    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _look(path: Path) -> os.stat_result | None:

@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 
 _ROUND_SECONDS = 60.0  #: between two looks at the clock, and what one walk takes at most
 _SLICE = 50  #: rows between two rests
-_RESTS = 100  #: times the work: 1 % of a core, for filing is bound by the interpreter's lock
+#: How much longer a rest is than the slice before it took: by the processor's time, for filing is bound by the
+#: interpreter's lock, and by the clock, for the disk may be what is slow.
+_RESTS_CPU, _RESTS = 100, 20
 #: Files deleted a second, unless all would take longer than `_WORK_OFF_SECONDS`. ext4 without a journal searches past
 #: inodes deleted in the last minutes: at 20 a second that was not to be seen, at 80 a second creating a file took up
 #: to ten times as long.
@@ -199,7 +201,7 @@ class Retention(ThreadService):
         """
         Walk through the next rows and rest; tell whether there may be more.
         """
-        began, until = time.monotonic(), walk.until(now)
+        began, cpu, until = time.monotonic(), time.thread_time(), walk.until(now)
         with self._reader() as connection:
             rows = queries.ended_files(connection, (walk.at, walk.number), until, _SLICE)
             last = queries.last_ended(connection, until)
@@ -210,7 +212,13 @@ class Retention(ThreadService):
             return False
         walk.at, walk.number = rows[-1].finished_at or 0, rows[-1].number
         a_second = max(_PER_SECOND, (last - walk.number) / _WORK_OFF_SECONDS)
-        stop.wait(max((time.monotonic() - began) * _RESTS, (walk.shelf.deleted - before) / a_second))
+        stop.wait(
+            max(
+                (time.thread_time() - cpu) * _RESTS_CPU,
+                (time.monotonic() - began) * _RESTS,
+                (walk.shelf.deleted - before) / a_second,
+            )
+        )
         return len(rows) == _SLICE
 
     def _clear(self, walk: _Walk, rows: Sequence[FileRow]) -> bool:

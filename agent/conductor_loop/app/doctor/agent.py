@@ -75,7 +75,7 @@ def check_health(subject: Subject) -> Iterator[Check]:
             if reason in ("operator", "drain")
             else "it ends when the cause is mended"
         )
-        yield warning("intake", f"paused since {pause['since']}: {reason}: {pause['message']}", hint)
+        yield warning("intake", f"paused since {pause.get('since')}: {reason}: {pause.get('message')}", hint)
     for line in health.get("warnings", []):
         if line != old_sqlite(Store.sqlite_version):  # said already
             yield warning("agent", line)
