@@ -429,8 +429,8 @@ def handle(file):
 
 drop("intent-a.json")
 with Watcher(handoff, Config(handler=handle, **QUICK)):
-    threading.Event().wait(60)
-tell(ended="without an interrupt")
+    while True:
+        threading.Event().wait(0.1)  # Python sees a signal that comes just before a wait only at its end
 """
 
 

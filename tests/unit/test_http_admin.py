@@ -543,7 +543,7 @@ def test_every_change_is_logged_with_who_asked_for_it(
     client: Client, agent: MadeUpAdministration, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Also one that was refused; a dry run changes nothing, and whoever waits for the end of a drain asks often.
+    Also one that was refused; but no dry run, and nothing that is asked again and again until it goes.
     """
     with caplog.at_level(logging.INFO):
         client.post("/api/v1/files/7/retry", {"dry_run": True})
@@ -558,6 +558,8 @@ def test_every_change_is_logged_with_who_asked_for_it(
         client.post("/api/v1/resume")
         client.post("/api/v1/reload")
         client.post("/api/v1/stop")
+        agent.error = BusyError("ask again")
+        client.post("/api/v1/files/7/retry")
         agent.error = ConfigError("bad", "worse")
         client.post("/api/v1/reload")
 

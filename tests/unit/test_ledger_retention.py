@@ -313,6 +313,43 @@ def test_a_file_that_is_filed_late_is_not_passed_over(attic: Attic) -> None:
     assert attic.names("processed") == []
 
 
+def test_a_longer_age_holds_for_passed_files_as_well(attic: Attic) -> None:
+    """
+    Whoever reloads a longer age finds the file that was about to go.
+    """
+    late = attic.file("late", 100, filed=False)
+    retention = attic.retention()
+    attic.round(retention)
+    _file_late(attic, late, "late")
+    retention.configure(**KEEP | {"keep_processed": 200 * 86_400.0})
+    attic.round(retention)
+    assert attic.names("processed") == ["late"]
+
+    retention.configure(**KEEP)
+    attic.round(retention)
+    assert attic.names("processed") == []
+
+
+@pytest.mark.parametrize("passed", [False, True])
+def test_nothing_is_deleted_while_the_clock_is_doubted(attic: Attic, passed: bool) -> None:
+    """
+    Neither new ones nor those that were passed; it goes on by itself a day later.
+    """
+    number = attic.file("old", 100, filed=not passed)
+    retention = attic.retention()
+    if passed:
+        attic.round(retention)
+        _file_late(attic, number, "old")
+    attic.now += 2 * DAY
+    attic.round(retention)
+    assert attic.names("processed") == ["old"]
+
+    attic.uptime += 25 * 3600
+    attic.now += 25 * 3600 * clock.SECOND
+    attic.round(retention)
+    assert attic.names("processed") == []
+
+
 def _file_late(attic: Attic, number: int, name: str) -> None:
     path = attic.paths.processed / name
     path.write_bytes(b"{}")

@@ -189,15 +189,38 @@ def test_names_are_matched_as_they_are_shown(store: Store, glob: str, name: str)
     assert numbers(store, wanted(name_glob=glob)) == [1]
 
 
-def plans(store: Store, filter: FileFilter, before: int | None = None) -> str:
+@pytest.mark.parametrize("filter", FILTERS)
+def test_files_that_lie_far_back_are_found_as_well(
+    store: Store, filter: FileFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    Return how SQLite goes about a search.
+    Where the first look, at the newest numbers, does not fill the page.
+    """
+    monkeypatch.setattr("conductor_loop.store.search._NEAR", 5)
+    write_history(store)
+
+    assert numbers(store, filter, limit=10) == expected(store, filter)[:10]
+    assert numbers(store, filter, limit=2, before=30) == [n for n in expected(store, filter) if n < 30][:2]
+
+
+def test_a_page_that_is_full_soon_is_not_measured_first(store: Store) -> None:
+    """
+    For `since` a year ago that would go through a year.
+    """
+    fill(store, 200)
+
+    assert "ix_files_finished_at" not in plans(store, wanted(since_at=rows.NOW), limit=50)
+
+
+def plans(store: Store, filter: FileFilter, *, before: int | None = None, limit: int = 5000) -> str:
+    """
+    Return how SQLite goes about a search; by default one for more than there is, which goes to the end.
     """
     statements: list[str] = []
     with store.reader() as connection:
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         driver.set_trace_callback(statements.append)
-        search(connection, filter, limit=50, before=before)
+        search(connection, filter, limit=limit, before=before)
         driver.set_trace_callback(None)
         return "\n".join(
             str(step[3])

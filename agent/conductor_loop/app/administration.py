@@ -6,25 +6,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Protocol
 
 from conductor_loop.app.foundation import lay_foundation
+from conductor_loop.app.parts import paths_of
 from conductor_loop.config import Config
 from conductor_loop.errors import UnreachableError
 from conductor_loop.http.administration import Draining, Reloaded
+from conductor_loop.ledger.candidates import Candidates
 from conductor_loop.ledger.ledger import Ledger
-from conductor_loop.ledger.retries import Retried
+from conductor_loop.ledger.retries import Retried, would_be
+from conductor_loop.ledger.sight import Sight
 from conductor_loop.metrics.live import Live
 from conductor_loop.metrics.snapshot import Pause
 from conductor_loop.model import PauseReason
 from conductor_loop.runtime.deadline import Deadline
+from conductor_loop.store import queries
 from conductor_loop.store.database import Store
 from conductor_loop.store.queries import Reader
 from conductor_loop.store.view import View
 
-_RESUMED = (PauseReason.OPERATOR, PauseReason.DRAIN)  #: what `resume` ends
+_ASKED_FOR = (PauseReason.OPERATOR, PauseReason.DRAIN)  #: what `resume` ends
 _READ_SECONDS = 5.0  #: for one question to the history
 _MANY = 1_000_000  #: files that may be claimed for the next start
 _CLOSING_SECONDS = 30.0  #: for the last commit
@@ -86,7 +90,7 @@ class Administration:
         """
         End what was paused by somebody; return what stood.
         """
-        return [reason for reason in _RESUMED if self._ledger.change_pause(reason, None)]
+        return [reason for reason in _ASKED_FOR if self._ledger.change_pause(reason, None)]
 
     def pauses(self) -> Mapping[PauseReason, Pause]:
         """
@@ -141,7 +145,7 @@ class OfflineAdministration:
         return partial(self._view.reader, _READ_SECONDS)
 
     def retry(self, number: int, *, dry_run: bool) -> Retried:
-        return self._own().retry(number, dry_run=dry_run)
+        return self._would_retry(number) if dry_run else self._own().retry(number, dry_run=False)
 
     def pause(self, message: str) -> None:
         self._own().pause(message)
@@ -162,6 +166,16 @@ class OfflineAdministration:
 
     def reload(self, *, dry_run: bool) -> Reloaded:
         raise _no_agent()
+
+    def _would_retry(self, number: int) -> Retried:
+        with self._view.reader(_READ_SECONDS) as connection:
+            kept = queries.pauses(connection)
+        pauses = {reason: kept[reason][1] for reason in _ASKED_FOR if reason in kept}
+        candidates = Candidates(
+            reader=self.reader, id_of=lambda number: f"{self.store_id}-{number}", pauses=lambda: pauses
+        )
+        with closing(Sight(paths_of(self._config), agent=self._config.agent.name)) as places:
+            return would_be(candidates.judge(number, places))
 
     def _own(self) -> Administration:
         if self._owned is None:

@@ -216,6 +216,9 @@ def _told(what: str, *, silent: bool = False) -> Iterator[_Deed]:
     deed = _Deed()
     try:
         yield deed
+    except BusyError:
+        silent = True  # who is told to ask again does so many times
+        raise
     except ConductorError as error:
         deed.outcome = f"refused, {display_name(str(error))}"
         raise

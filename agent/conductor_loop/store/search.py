@@ -7,19 +7,19 @@ make it long is bounded: failed and rejected files have an index of their own, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from conductor_loop.model import Kind, Outcome
 from conductor_loop.store import tables
-from conductor_loop.store.queries import FileRow, read_file
+from conductor_loop.store.queries import FileRow, highest_number, read_file
 
 OPEN = "open"  #: stands among the outcomes for files that have none yet
 
 _UNSUCCESSFUL = frozenset({Outcome.FAILED, Outcome.REJECTED})
+_NEAR = 20_000  # numbers; going through so many takes some 50 ms
 _files = tables.files.c
 
 
@@ -54,10 +54,10 @@ def search(
     return sorted(found, key=lambda row: row.number, reverse=True)[:limit]
 
 
-def _ended(connection: Connection, wanted: FileFilter, limit: int, before: int | None) -> Iterator[FileRow]:
+def _ended(connection: Connection, wanted: FileFilter, limit: int, before: int | None) -> list[FileRow]:
     outcomes = _outcomes(wanted)
     if outcomes is not None and not outcomes:
-        return
+        return []
     # By its expression, not its index: sorting by number what a range of moments gives would read all of it first.
     finished_at: ColumnElement[int] = literal_column("+files.finished_at")
     conditions = [_files.outcome.is_not(None), *_common(wanted, before), *_between(finished_at, wanted)]
@@ -68,33 +68,40 @@ def _ended(connection: Connection, wanted: FileFilter, limit: int, before: int |
             conditions.append(tables.UNSUCCESSFUL)
     if wanted.kinds:
         conditions.append(_files.kind.in_(sorted(wanted.kinds)))
-    if wanted.since_at is not None:
-        conditions.append(_files.number >= _limit(func.min, wanted))
-        if wanted.until_at is not None:
-            conditions.append(_files.number <= _limit(func.max, wanted))
-    yield from _walk(connection, conditions, limit)
+    if wanted.since_at is None:
+        return _walk(connection, conditions, limit)
+    # Most pages are full soon; finding out how far to go takes longer than that, where `since` is long ago.
+    top = before or highest_number(connection) + 1
+    near = _walk(connection, [*conditions, _files.number >= top - _NEAR], limit)
+    return near if len(near) == limit else _walk(connection, [*conditions, *_limits(wanted)], limit)
 
 
-def _open(connection: Connection, wanted: FileFilter, limit: int, before: int | None) -> Iterator[FileRow]:
+def _open(connection: Connection, wanted: FileFilter, limit: int, before: int | None) -> list[FileRow]:
     if wanted.kinds or (wanted.outcomes and OPEN not in wanted.outcomes):
-        return
+        return []
     # The first is true of all of them, and what their index is of.
     conditions = [_files.filed_at.is_(None), _files.outcome.is_(None), *_common(wanted, before)]
-    yield from _walk(connection, [*conditions, *_between(_files.claimed_at, wanted)], limit)
+    return _walk(connection, [*conditions, *_between(_files.claimed_at, wanted)], limit)
 
 
-def _limit(choose: Callable[[Any], Any], wanted: FileFilter) -> ScalarSelect[int]:
+def _limits(wanted: FileFilter) -> Iterator[ColumnElement[bool]]:
     """
-    Return the lowest or highest number of the files that ended in the time asked for; read from an index alone.
+    Yield the lowest and highest number of the files that ended in the time asked for; read from an index alone.
     """
     # Not the plain column: for that SQLite goes through the table from its end to the first that fits.
     number: ColumnElement[int] = literal_column("+files.number")
-    return select(choose(number)).where(*_between(_files.finished_at, wanted)).scalar_subquery()
+    ended = list(_between(_files.finished_at, wanted))
+    lowest, highest = (
+        select(choose(number)).where(*ended).scalar_subquery() for choose in (func.min, func.max)
+    )
+    yield _files.number >= lowest
+    if wanted.until_at is not None:
+        yield _files.number <= highest
 
 
-def _walk(connection: Connection, conditions: list[ColumnElement[bool]], limit: int) -> Iterator[FileRow]:
+def _walk(connection: Connection, conditions: list[ColumnElement[bool]], limit: int) -> list[FileRow]:
     query = select(*tables.files.columns).where(*conditions).order_by(_files.number.desc()).limit(limit)
-    return map(read_file, connection.execute(query))
+    return [read_file(row) for row in connection.execute(query)]
 
 
 def _outcomes(wanted: FileFilter) -> frozenset[str] | None:

@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 
 from conductor_loop.errors import StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store.engine import Readers
-from conductor_loop.store.schema import schema
+from conductor_loop.store.inspection import database, look
+from conductor_loop.store.schema import read_schema
+
+_SCHEMA_SECONDS = 5.0
 
 
 class View:
@@ -25,23 +27,24 @@ class View:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        found = schema(state_dir)
+        path = database(state_dir)
+        with look(path, _SCHEMA_SECONDS) as connection:
+            found = read_schema(path, connection)
         found.check_compatible()
         if found.behind:
             raise StoreError(
                 f"{display_name(str(found.path))}: has the schema of an older version ({found.revision}); "
                 "bring it to this one with `conductor-loop db upgrade`"
             )
-        self.path = found.path
+        self.path = path
         self.store_id = found.store_id
-        self._readers = Readers(found.path)
 
     def reader(self, deadline_seconds: float = 1.0) -> AbstractContextManager[Connection]:
         """
-        Give a read-only connection for a moment, from any thread.
+        Give a connection that reads and leaves no trace, for a moment, from any thread.
 
         Raises:
             QueryTimeoutError: the deadline passed.
             StoreError: the store cannot be read.
         """
-        return self._readers.open(deadline_seconds)
+        return look(self.path, deadline_seconds)
