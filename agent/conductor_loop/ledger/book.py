@@ -60,13 +60,6 @@ class Book:
         """
         return f"{self._store_id}-{number}"
 
-    @property
-    def last_number(self) -> int:
-        """
-        The highest number that was ever given.
-        """
-        return self._totals[_LAST]
-
     def next_number(self, page: Page) -> int:
         """
         Return a number that was never used before.
