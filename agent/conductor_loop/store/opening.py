@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 from sqlalchemy import insert
+from sqlalchemy.schema import CreateTable
 
 from conductor_loop import clock
 from conductor_loop.errors import StoreError
@@ -105,7 +106,11 @@ def sync(path: Path) -> None:
 
 def _fill(path: Path, now: int) -> None:
     with engine.maker_engine(path).begin() as connection:
-        tables.metadata.create_all(connection)
+        for table in tables.metadata.sorted_tables:
+            connection.execute(CreateTable(table))
+            # In one order: SQLite chooses between equally good indexes by it, and SQLAlchemy keeps them in a set.
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                index.create(connection)
         tables.alembic_version.create(connection)
         connection.execute(insert(tables.alembic_version).values(version_num=tables.HEAD_REVISION))
         connection.execute(
