@@ -112,6 +112,19 @@ def test_the_holder_of_a_port_is_named():
     assert found == f"pid {os.getpid()} ({Path('/proc/self/comm').read_text().strip()})"
 
 
+def test_a_holder_with_a_name_that_is_no_text_is_named_all_the_same():
+    """
+    A process calls itself whatever it wants.
+    """
+    before = Path("/proc/self/comm").read_bytes().strip()
+    try:
+        Path("/proc/self/comm").write_bytes(b"ab\xff\xfe")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            assert holder(listener.getsockname()[1]) == f"pid {os.getpid()} (ab\\xff\\xfe)"
+    finally:
+        Path("/proc/self/comm").write_bytes(before)
+
+
 def test_nobody_holds_a_free_port():
     """
     Nor one that is only connected.

@@ -8,14 +8,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from conductor_loop.host.process import PROC, command_name
+
 
 def writers_of(found: os.stat_result) -> list[str]:
     """
     Return "pid 123 (cp)" for every process that has the file open for writing, of those that we may look into.
     """
     return [
-        f"pid {process.name} ({_command(process)})"
-        for process in Path("/proc").glob("[0-9]*")
+        f"pid {process.name} ({command_name(process.name)})"
+        for process in PROC.glob("[0-9]*")
         if any(_writes(process, descriptor, found) for descriptor in _descriptors(process))
     ]
 
@@ -37,9 +39,3 @@ def _writes(process: Path, descriptor: str, found: os.stat_result) -> bool:
     flags = next(line.split()[1] for line in info.splitlines() if line.startswith("flags:"))
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
-
-def _command(process: Path) -> str:
-    try:
-        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return "ended"

@@ -7,10 +7,12 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from conductor_loop.host.process import PROC, command_name
+
 _LISTEN = "0A"
 
 
-def holder(port: int, *, proc: Path = Path("/proc")) -> str | None:
+def holder(port: int, *, proc: Path = PROC) -> str | None:
     """
     Return "pid 123 (nginx)" for a process that listens on a TCP port; None where it cannot be told.
 
@@ -22,7 +24,7 @@ def holder(port: int, *, proc: Path = Path("/proc")) -> str | None:
     for process in proc.glob("[0-9]*"):
         with suppress(OSError):  # it ended, or is none of our business
             if any(str(fd.readlink()) in sockets for fd in (process / "fd").iterdir()):
-                return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+                return f"pid {process.name} ({command_name(process.name, proc=proc)})"
     return None
 
 

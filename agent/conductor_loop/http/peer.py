@@ -11,11 +11,10 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from conductor_loop.host.process import command_name
 from conductor_loop.http.answer import Answer, error
-from conductor_loop.model import display_name
 
 _KEY = "conductor_loop.peer"  #: in the environment of a request; no header of a client's can have this name
 _SO_PEERGROUPS = 59
@@ -37,7 +36,7 @@ class Peer:
     admitted: bool  #: whether it may ask here
 
     def __str__(self) -> str:
-        return f"uid {self.uid}, pid {self.pid} ({command(self.pid)})"
+        return f"uid {self.uid}, pid {self.pid} ({command_name(self.pid)})"
 
 
 def peer_of(connection: socket.socket, group: int) -> Peer:
@@ -63,16 +62,6 @@ def credentials(connection: socket.socket) -> tuple[int, int, int]:
     return _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
-
-
-def command(pid: int) -> str:
-    """
-    Return the name of a process's command, "?" if it is gone or of another container.
-    """
-    try:
-        return display_name(Path(f"/proc/{pid}/comm").read_text(errors="surrogateescape").strip())
-    except OSError:
-        return "?"
 
 
 def note(environ: WSGIEnvironment, peer: object) -> None:

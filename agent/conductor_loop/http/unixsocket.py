@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from conductor_loop.host.process import command_name
 from conductor_loop.http.listener import BACKLOG, ListenError
-from conductor_loop.http.peer import Peer, command, credentials, peer_of
+from conductor_loop.http.peer import Peer, credentials, peer_of
 from conductor_loop.model import display_name
 
 LONGEST = 107  #: bytes of a path; the kernel's structure has 108, with a zero at the end
@@ -155,7 +156,7 @@ def _who_answers(path: Path) -> str | None:
         except OSError as error:  # its backlog is full, it is of another type, or not for us
             return f"another process ({os.strerror(error.errno or 0)})"
         pid = credentials(client)[0]
-        return f"pid {pid} ({command(pid)})"
+        return f"pid {pid} ({command_name(pid)})"
 
 
 def _give_mode(path: Path) -> None:
