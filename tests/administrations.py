@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 import store_rows as rows
 from conductor_loop.errors import ConductorError
-from conductor_loop.http.administration import Draining, Reloaded
+from conductor_loop.http.administration import AtWork, Draining, Reloaded
 from conductor_loop.metrics.snapshot import Pause
 from conductor_loop.model import PauseReason
 from conductor_loop.store.database import Store
@@ -37,6 +37,7 @@ class MadeUpAdministration:
     store: Store
     asked: list[Any] = field(default_factory=list)
     error: ConductorError | None = None  #: raised by everything that changes something
+    working: AtWork = field(default_factory=lambda: AtWork(running={}, held=False))
     draining: Draining = field(default_factory=lambda: Draining(running=0, queued=0, waiting=0))
     reloaded: Reloaded = field(
         default_factory=lambda: Reloaded(changed={}, needs_restart={}, warnings=(), config_hash="abc")
@@ -51,14 +52,19 @@ class MadeUpAdministration:
     def reader(self) -> AbstractContextManager[Connection]:
         return self.store.reader(self.read_seconds)
 
+    def at_work(self) -> AtWork:
+        return self.working
+
     def retry(self, number: int, *, dry_run: bool) -> Retried:
         self._note("retry", number, dry_run)
         new = None if dry_run else f"{self.store_id}-99"
         return Retried(new, number, "a\udcff.json", Path("/var/failed/a\udcff.json"))
 
-    def pause(self, message: str) -> None:
+    def pause(self, message: str) -> Pause | None:
         self._note("pause", message)
+        before = self.standing.get(PauseReason.OPERATOR)
         self.standing[PauseReason.OPERATOR] = Pause(rows.NOW, message)
+        return before
 
     def resume(self) -> list[PauseReason]:
         self._note("resume")

@@ -64,6 +64,8 @@ class FakeAgent:
             "timestamp": "2026-11-23T07:43:18Z",
             "uptime": "2h15m30s",
             "version": "1.2.3",
+            "agent": "west",
+            "instance_id": STORE,
             "config_hash": "0123456789ab",
             "components": {"store": "healthy"},
             "details": {"phase": "running", "components": {}, "paused": self.pauses},
@@ -91,6 +93,8 @@ class FakeAgent:
                 "active_workers": 3,
                 "worker_utilization": 75.0,
                 "queue_depth": 12,
+                "handoff_files": 2,
+                "retry_waiting": 1,
             },
             "errors": {
                 "timeout_count": 1,
@@ -126,11 +130,15 @@ class FakeAgent:
             "filed_as": name if outcome else None,
             "status_file": f"{name}-20261123-074318.status",
             "retry_of": None,
+            "retried_as": None,
+            "state": None if outcome else "queued",
+            "running_since": None,
+            "last_failure": None,
             "path": f"/srv/in/failed/{name}" if bad else None,
             "status_path": None,
             "error_log": None,
-            "retried_as": None,
             "runs": [],
+            "interrupted_runs": [],
         }
         self.files.append(file | facts)
         return self.files[-1]
@@ -159,21 +167,28 @@ class FakeAgent:
     def _search(self, query: dict[str, str]) -> Document:
         before = int(query["before"].rpartition("-")[2]) if "before" in query else len(self.files) + 1
         found = [
-            self._listed(file)
+            self._listed(file, with_path="places" in query)
             for file in reversed(self.files[: before - 1])
             if (file["outcome"] or "open") in query.get("outcome", file["outcome"] or "open").split(",")
             and fnmatch.fnmatchcase(file["name"], query.get("name", "*"))
             and ("kind" not in query or file["kind"] in query["kind"].split(","))
             and query.get("since", "") <= (file["finished_at"] or file["claimed_at"])
+            and ("unresolved" not in query or self._is_unresolved(file))
         ]
         limit = int(query.get("limit", 50))
         more = len(found) > limit
         return {"files": found[:limit], "next": found[limit - 1]["id"] if more else None}
 
     @staticmethod
-    def _listed(file: Document) -> Document:
-        only_shown = ("path", "status_path", "error_log", "retried_as", "runs")
+    def _listed(file: Document, *, with_path: bool) -> Document:
+        only_shown = {"status_path", "error_log", "runs", "interrupted_runs"} | (
+            set() if with_path else {"path"}
+        )
         return {key: value for key, value in file.items() if key not in only_shown}
+
+    @staticmethod
+    def _is_unresolved(file: Document) -> bool:
+        return file["outcome"] in ("failed", "rejected") and file["retried_as"] is None
 
     def _file(self, rest: str, body: Document) -> Document:
         wanted, _, verb = rest.partition("/")
@@ -204,8 +219,9 @@ class FakeAgent:
         return {"id": new["id"], **answer}
 
     def _pause(self, body: Document) -> Document:
+        before = self.pauses.get("operator")
         self.pauses["operator"] = {"since": "2026-11-23T07:43:18Z", "message": body["message"]}
-        return {"pauses": self.pauses}
+        return {"pauses": self.pauses, "before": before}
 
     def _resume(self, body: Document) -> Document:
         lifted = [reason for reason in self.pauses if reason in ("operator", "drain")]
@@ -231,6 +247,7 @@ class FakeAgent:
     _ROUTES: ClassVar[dict[str, Callable[[FakeAgent, Document], Document]]] = {
         "GET /health": lambda self, body: self.health,
         "GET /metrics": lambda self, body: self.metrics,
+        "GET /api/v1/pauses": lambda self, body: {"pauses": self.pauses},
         "POST /api/v1/pause": _pause,
         "POST /api/v1/resume": _resume,
         "POST /api/v1/drain": _drain,

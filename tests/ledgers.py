@@ -193,6 +193,7 @@ def running(
         totals = queries.totals(connection)
         highest = queries.highest_number(connection)
         pauses = queries.pauses(connection)
+        first_starts = queries.first_starts(connection)
     actions = recovery.plan(survey(places, rows, marks or {}, store.store_id))
     live = Live(max_workers=1, command_name="porch", totals=totals)
     filed: list[Filed] = []
@@ -205,7 +206,7 @@ def running(
         live=live,
         author=Author(processed_by="conductor-loop", mode="direct", porch_path="porch"),
         announce=filed.extend,
-        restore=Restorer(actions, outputs={}, first_starts={}, max_delay=300.0, done=lambda: None),
+        restore=Restorer(actions, outputs={}, first_starts=first_starts, max_delay=300.0, done=lambda: None),
         **settings,  # type: ignore[arg-type]
     )
     ledger.pauses.load(pauses)

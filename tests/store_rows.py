@@ -6,8 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from conductor_loop.model import FoundBy, Identity, Kind, Outcome
-from conductor_loop.store.changes import AttemptRow, Changes, ClaimRow, EndRow, FiledRow, WaitRow
+from conductor_loop.model import Cause, FoundBy, Identity, Kind, Outcome
+from conductor_loop.store.changes import (
+    AttemptRow,
+    Changes,
+    ClaimRow,
+    EndRow,
+    FiledRow,
+    InterruptionRow,
+    WaitRow,
+)
 
 NOW = 1_795_000_000_000_000  #: 2026-11-18
 
@@ -42,6 +50,11 @@ def attempt(number: int = 1, **given: Any) -> AttemptRow:
         "output_bytes": 300_000_000,
     }
     return AttemptRow(number=number, **values | given)
+
+
+def interruption(number: int = 1, **given: Any) -> InterruptionRow:
+    values: dict[str, Any] = {"started_at": NOW + 1, "found_at": NOW + 2_000_000, "cause": Cause.DEATH}
+    return InterruptionRow(number=number, **values | given)
 
 
 def end(number: int = 1, **given: Any) -> EndRow:

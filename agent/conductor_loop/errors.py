@@ -31,8 +31,10 @@ class ConfigError(ConductorError):
     kind = "config"
 
     def __init__(self, *problems: str, warnings: Iterable[str] = ()) -> None:
+        warnings = tuple(warnings)
         super().__init__("\n".join([*problems, *(f"warning: {line}" for line in warnings)]))
         self.problems = problems
+        self.warnings = warnings
 
 
 class OwnedError(ConfigError):
@@ -144,12 +146,28 @@ class ConflictError(ConductorError):
     kind = "conflict"
 
 
+class PausedError(ConflictError):
+    """
+    It is refused while intake is paused, whatever file it is about.
+    """
+
+    kind = "paused"
+
+
 class BusyError(ConductorError):
     """
     It cannot be done right now; asking again later helps.
     """
 
     kind = "busy"
+
+
+class CommandAtWorkError(BusyError):
+    """
+    A command of conductor-loop uses the directories, and did not end in the time that it was waited for.
+    """
+
+    kind = "command_at_work"
 
 
 class TimedOutError(ConductorError):

@@ -49,6 +49,10 @@ class PauseReason(enum.StrEnum):
     HANDOFF = "handoff"
 
 
+#: Asked for by somebody: they survive a restart, and `resume` ends them. The others end when their cause does.
+ASKED_FOR = (PauseReason.OPERATOR, PauseReason.DRAIN)
+
+
 class Kind(enum.StrEnum):
     """
     Why a file did not end as processed: one slug for rows, logs and metric labels.
@@ -161,6 +165,15 @@ class Job(NamedTuple):
     unchanged_since: int  #: moment of the last change of the file that was seen before the claim
     interruptions: int = 0  #: how often in a row an agent died while it was running
     retry: bool = False  #: of a file that ended before
+
+
+class Cause(enum.StrEnum):
+    """
+    What cut a run off; its file runs again, and it is no attempt.
+    """
+
+    DEATH = "death"  #: of the agent
+    STOP = "stop"  #: of the agent, which did not wait for its end
 
 
 class Run(NamedTuple):

@@ -59,9 +59,14 @@ WITHOUT_ERROR = (
     (
         "1",
         "",
-        "Not, or not wholly, done. `run --once`: some files failed, were rejected, or could not be worked on.",
+        "Not, or not wholly, done; or the answer could not be written, as onto a full disk. `run --once`: some files "
+        "failed, were rejected, or could not be worked on.",
     ),
-    ("2", "", "An option, argument or command that does not exist, or a value that is none."),
+    (
+        "2",
+        "",
+        "An option, argument or command that does not exist, or a value that is none; nothing was done.",
+    ),
     ("4", "", "`health`: unhealthy, or another version than expected."),
     ("70", "", "An internal error of conductor-loop, with its traceback: please report it."),
     ("130, 143, 129", "", "Ended at once by Ctrl-C, SIGTERM, SIGHUP; `run` only by a second one."),

@@ -58,10 +58,12 @@ KEYS = {
     "timestamp": "When this was read, such as `2026-11-23T18:58:15Z`.",
     "uptime": "Time since the agent was started, such as `2h15m30s`.",
     "version": "Version of the program that runs.",
+    "agent": "The name of the agent, `agent.name` of its configuration.",
+    "instance_id": "That of its database; ids of files begin with it.",
     "config_hash": "Short hash of the configuration in use; another one means another configuration.",
     "components": "The state of each component, by its name.",
     "details": "`phase` (`starting`, `recovering`, `running`, `stopping`); `components`: what is wrong, by component; "
-    "`paused`: `since` and `message` of each reason for which intake is paused.",
+    "`paused`: `since` and `message` of each reason for which intake is paused; `warnings`: those below, by a key.",
     "warnings": "What should be looked at and changes no state, one sentence each.",
 }
 

@@ -1,5 +1,5 @@
 """
-Indexes for retries: what a file was tried again as, and what is left to try again.
+Indexes for retries: what a file was tried again as, and what is left to try again. Runs that were cut off.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ def upgrade() -> None:
     unsuccessful = sa.text("outcome IN ('failed', 'rejected')")
     op.create_index(
         "ix_files_unsuccessful", "files", ["number"], sqlite_where=unsuccessful, postgresql_where=unsuccessful
+    )
+    op.create_table(
+        "interruptions",
+        sa.Column("file_number", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("file_number", "started_at"),
     )
     set_version(schema_version=2, min_compatible_version=1)
 

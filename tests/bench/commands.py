@@ -20,22 +20,32 @@ Command = Sequence[str | Path]
 
 PROGRAM = Path(sys.executable).with_name("conductor-loop")  # as it is installed beside the interpreter
 CLICK: Command = (sys.executable, "-c", "import click")
-COMPLETION = {
-    "_CONDUCTOR_LOOP_COMPLETE": "bash_complete",
-    "COMP_WORDS": "conductor-loop st",
-    "COMP_CWORD": "1",
-}
+
+
+def _completing(*words: str) -> dict[str, str]:
+    """
+    Return the variables by which bash asks for the completion of the last word.
+    """
+    return {
+        "_CONDUCTOR_LOOP_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["conductor-loop", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+
+
 #: what is measured -> arguments, environment, and what must be in the answer
 SPOKEN: dict[str, tuple[Sequence[str], Mapping[str, str], bytes]] = {
     "--help": (("--help",), {}, b"Usage"),
     "--version": (("--version",), {}, b"conductor-loop"),
-    "completion": ((), COMPLETION, b"status"),
+    "files retry --help": (("files", "retry", "--help"), {}, b"Usage"),
+    "completion": ((), _completing("st"), b"status"),
+    "completion of options": ((), _completing("files", "retry", "--k"), b"--kind"),
 }
 
 
 def cli(bench: Workbench) -> list[Measure]:
     """
-    Measure `--help`, `--version` and a completion, each time beside the import of click.
+    Measure help, version and completion, each time beside the import of click.
     """
     if not PROGRAM.exists():
         raise BenchError(f"{PROGRAM} is not there; install the checkout into this environment")

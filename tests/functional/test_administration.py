@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents import PROGRAM, Agent, agent
+from conductor_loop.ledger.locks import lock_for_command
 from conservation import assert_conserved
 from waiting import wait_until
 
@@ -118,10 +119,11 @@ def test_all_of_it_works_without_an_agent(tmp_path: Path) -> None:
         assert ask(one, "files", "retry", "--failed")[0] == 2
         code, out, err = ask(one, "files", "retry", "--failed", "--yes")
         assert (code, len(out.splitlines()), err) == (0, 3, "")
-        assert [file["outcome"] for file in facts(one, "files", "list", "--open")["files"]] == [None] * 3
+        assert [file["state"] for file in facts(one, "files", "list", "--open")["files"]] == ["queued"] * 3
+        assert facts(one, "files", "list", "--unresolved")["files"] == []
         code, _, err = ask(one, "files", "retry", "--failed", "--yes")
         assert code == 1
-        assert "none of these 3 files can be retried" in err
+        assert "3 files match: 3 were retried already" in err
         assert not broken_files(one)
 
         assert ask(one, "pause", "--message", "maintenance")[0] == 0
@@ -133,7 +135,7 @@ def test_all_of_it_works_without_an_agent(tmp_path: Path) -> None:
         one.filed(4)
         one.stop()
 
-        assert ask(one, "drain", "--stop") == (0, "drained\n", "")
+        assert ask(one, "drain", "--stop") == (0, "drained, as no agent runs\n", "")
         assert ask(one, "resume")[0] == 0
         for command in (["reload"], ["top"], ["status"], ["files", "retry", "1", "--wait", "1s"]):
             assert ask(one, *command)[0] == 3
@@ -146,6 +148,38 @@ def _pauses(one: Agent) -> dict[str, Any]:
     except OSError:
         return {}
     return found
+
+
+@pytest.mark.slow
+def test_open_files_are_seen_running_and_waiting(tmp_path: Path) -> None:
+    """With the moment, and with what the attempt before said; without an agent nothing runs."""
+    script = 'case "$0" in *slow*) while [ -e "$1/hold" ]; do sleep 0.05; done;; esac; exit 75'
+    with agent(
+        tmp_path,
+        {
+            "processor": {"command": ["/bin/sh", "-c", script, "{path}", "{out_dir}"]},
+            "validation": {"schema": "none"},
+            "retry": {"max_attempts": 2, "initial_delay": "1h", "max_delay": "1h", "give_up_after": "2h"},
+        },
+    ) as one:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "hold").touch()
+        one.start()
+        one.drop("intent-a.json", MENDED)
+        one.drop("intent-slow.json", MENDED)
+        wait_until(lambda: set(_states(one)) == {"waiting", "running"})
+
+        files = {file["state"]: file for file in facts(one, "files", "list", "--open")["files"]}
+        assert files["running"]["running_since"] >= files["running"]["claimed_at"]
+        assert files["waiting"]["last_failure"]["kind"] == "command_failed"
+        (tmp_path / "out" / "hold").unlink()
+        wait_until(lambda: _states(one) == ["waiting", "waiting"])
+        one.stop()
+        assert _states(one) == ["waiting", "waiting"]
+
+
+def _states(one: Agent) -> list[str]:
+    return [file["state"] for file in facts(one, "files", "list", "--open")["files"]]
 
 
 @pytest.mark.slow
@@ -210,7 +244,8 @@ def test_a_changed_configuration_is_taken_over_and_a_bad_one_is_not(tmp_path: Pa
         code, out, err = ask(one, "reload")
         assert (code, out) == (78, "")
         assert "settle" in err
-        # The command itself would not understand the file, so it cannot know where the socket is.
+        assert "the agent goes on with the configuration that it has" in err
+        assert "reload: refused, " in one.log_text()
         one.config.write_text(good.replace('settle = "10ms"', 'settle = "20ms"'))
         assert "another configuration" in ask(one, "config", "show")[2]
         assert facts(one, "reload", "--dry-run")["changed"] == {
@@ -262,7 +297,7 @@ def test_interrupted_command_leaves_nothing_half_done(tmp_path: Path) -> None:
         told = [*first, *out.splitlines()]
 
         assert retrying.returncode == 130
-        assert f"{len(told)} of 20 files were retried" in err
+        assert f"stopped; retried: {len(told)} of 20 files" in err
         again = [row for row in one.rows() if row["retry_of"] is not None]
         assert len(again) in (len(told), len(told) + 1)
         assert len(broken_files(one)) == 20 - len(again)
@@ -309,3 +344,122 @@ def _answer(one: Agent, name: str) -> dict[str, Any]:
     _, out, _ = ask(one, *name.split(), *arguments.get(name, []), "-o", "json")
     document: dict[str, Any] = json.loads(out)
     return document
+
+
+@pytest.mark.slow
+def test_drain_that_stops_the_agent_returns_when_its_process_is_gone(tmp_path: Path) -> None:
+    """Whoever unmounts something then meets nobody."""
+    with one_agent(tmp_path) as one:
+        one.start()
+        assert one.process is not None
+        ended = []
+        for _ in range(2):
+            assert ask(one, "drain", "--stop")[:2] == (0, "drained, and the agent has stopped\n")
+            ended.append(_is_gone(one.process.pid))
+            assert one.ended() == 0
+            one.start()
+
+        assert ended == [True, True]
+        one.stop()
+
+
+def _is_gone(pid: int) -> bool:
+    """
+    Tell whether a process of ours has ended, whether anybody has asked for its exit code or not.
+    """
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "Z"
+
+
+@pytest.mark.slow
+def test_pauses_are_the_same_with_and_without_an_agent(tmp_path: Path) -> None:
+    """What they are, since when, and what a dry run says of them."""
+    with one_agent(tmp_path) as one:
+        one.start()
+        first = facts(one, "pause", "--message", "moving")["pauses"]
+        assert ask(one, "drain")[0] == 0
+        online = facts(one, "resume", "--dry-run")
+        one.stop()
+
+        offline = facts(one, "resume", "--dry-run")
+        assert offline == online
+        assert sorted(offline["lifted"]) == ["drain", "operator"]
+        assert offline["pauses"]["operator"] == first["operator"]
+        assert facts(one, "drain", "--dry-run")["pauses"] == online["pauses"]
+        second = facts(one, "pause", "--message", "second")
+        assert second["before"] == first["operator"]
+        assert second["pauses"]["operator"]["since"] == first["operator"]["since"]
+
+        found = facts(one, "doctor")
+        intake = {check["message"].split(": ")[1] for check in found["checks"] if check["name"] == "intake"}
+        assert intake == {"drain", "operator"}
+        one.start()
+        assert _pauses(one) == second["pauses"]
+        assert ask(one, "files", "explain", os.fspath(one.config))[0] == 1
+        assert ask(one, "resume")[0] == 0
+        one.stop()
+
+
+@pytest.mark.slow
+def test_drain_without_an_agent_counts_what_waits_for_another_attempt(tmp_path: Path) -> None:
+    """It is in work, and stays there."""
+    again = {"command": ["/bin/sh", "-c", "exit 75", "{path}"]}
+    settings = {"processor": again, "retry": {"initial_delay": "1h", "max_delay": "1h"}}
+    with agent(tmp_path, {**settings, "validation": {"schema": "none"}}) as one:
+        one.start()
+        one.drop("intent-a.json", MENDED)
+        wait_until(lambda: one.get("/metrics")[1]["workers"]["retry_waiting"] == 1)
+        one.stop()
+
+        assert ask(one, "drain") == (0, "drained, as no agent runs; waiting for another attempt: 1\n", "")
+
+
+@pytest.mark.slow
+def test_another_agent_at_the_same_port_is_not_ours(tmp_path: Path) -> None:
+    """Ours has stopped, and one with other directories has its port."""
+    with agent(tmp_path / "a", {"agent": {"name": "edge-1"}}) as ours, agent(tmp_path / "b") as other:
+        ours.start()
+        other.config.write_text(other.config.read_text().replace(str(other.port), str(ours.port)))
+        other.port = ours.port
+        ours.stop()
+        other.start()
+
+        for command in ("health", "status"):
+            code, out, err = ask(ours, command)
+            assert (code, out) == (3, "")
+            assert "another agent (agent) answers at" in err
+        assert ask(other, "health")[0] == 0
+        other.stop()
+
+
+@pytest.mark.slow
+def test_an_agent_may_start_while_files_are_retried_slowly(tmp_path: Path) -> None:
+    """The command does not keep it from that in its rests, and goes on with its help."""
+    with one_agent(tmp_path) as one:
+        for name in "abc":
+            one.drop(f"intent-{name}.json", BROKEN)
+        assert one.once() == 1
+        mend(broken_files(one))
+
+        with spawn(one, "files", "retry", "--failed", "--yes", "--rate", "30/m") as retrying:
+            wait_until(lambda: len(broken_files(one)) < 3, timeout=30)
+            one.start()
+            out, err = retrying.communicate(timeout=60)
+
+        assert (retrying.returncode, len(out.splitlines()), err) == (0, 3, "")
+        one.filed(3)
+        one.stop()
+        assert_conserved(tmp_path, [f"intent-{name}.json" for name in "abc"])
+
+
+@pytest.mark.slow
+def test_an_agent_waits_for_a_command(tmp_path: Path) -> None:
+    """It does not end with "bad configuration", after which no supervisor would start it again."""
+    with one_agent(tmp_path) as one:
+        assert one.once() == 0
+        with closing(lock_for_command(one.state)):
+            one.start(ready=False)
+            with pytest.raises(subprocess.TimeoutExpired):
+                one.ended(2.0)
+        wait_until(one.is_ready, timeout=20)
+        one.stop()

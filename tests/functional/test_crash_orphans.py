@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,11 @@ def test_orphans_are_dead_before_their_file_runs_again(subject: Agent) -> None:
     assert not any(_alive(pid) for pid in left)
     (row,) = assert_conserved(subject.root, ["intent-1.json"])
     assert (row["interruptions"], row["attempts"]) == (1, 1)
+    (cut_off,) = _interruptions(subject)
+    assert cut_off["cause"] == "death"
+    assert row["discovered_at"] + row["wait_us"] == cut_off["started_at"], (
+        "the wait ends with the first start"
+    )
 
 
 @pytest.mark.slow
@@ -78,7 +84,7 @@ def test_a_file_that_the_agent_dies_on_three_times_is_poison(subject: Agent) -> 
     (row,) = assert_conserved(subject.root, ["intent-1.json"])
     assert (row["outcome"], row["kind"], row["attempts"]) == ("failed", "poison", 0)
     assert "died 3 times" in row["message"]
-    assert len(_lines(subject, "runs")) == 3
+    assert len(_lines(subject, "runs")) == len(_interruptions(subject)) == 3
     assert not any(_alive(pid) for pid in _pids(subject))
 
 
@@ -99,6 +105,11 @@ def test_an_orderly_stop_is_no_interruption_and_no_attempt(subject: Agent) -> No
     (row,) = assert_conserved(subject.root, ["intent-1.json"])
     assert (row["attempts"], row["interruptions"]) == (1, 0)
     assert _lines(subject, "runs") == ["1"] * 4
+    cut_off = _interruptions(subject)
+    assert [one["cause"] for one in cut_off] == ["stop"] * 3
+    assert row["discovered_at"] + row["wait_us"] == cut_off[0]["started_at"], (
+        "the wait ends with the first start"
+    )
 
 
 @pytest.mark.slow
@@ -128,6 +139,10 @@ def _running(subject: Agent, *, runs: int) -> list[int]:
     """
     wait_until(lambda: len(_pids(subject)) == 2 * runs, timeout=20)
     return _pids(subject)
+
+
+def _interruptions(subject: Agent) -> list[dict[str, Any]]:
+    return subject.rows("SELECT * FROM interruptions ORDER BY started_at")
 
 
 def _pids(subject: Agent) -> list[int]:

@@ -20,7 +20,7 @@ from conductor_loop.store import backup, migrate, queries
 from conductor_loop.store.database import Store
 from conductor_loop.store.schema import schema
 from conductor_loop.store.tables import HEAD_REVISION, SCHEMA_VERSION
-from conductor_loop.store.upgrade import upgrade
+from conductor_loop.store.upgrade import plan_upgrade, upgrade
 from conductor_loop.store.writer import Writer
 
 MEND = """
@@ -125,6 +125,8 @@ def test_upgrade_command_says_what_it_did(old: Store, tmp_path: Path) -> None:
     scripts = made_up_migrations.past(tmp_path / "m", MEND)
     before = schema(tmp_path)
 
+    planned = plan_upgrade(tmp_path)
+    assert not (tmp_path / "backups").exists()
     first = upgrade(tmp_path, scripts=scripts)
     second = upgrade(tmp_path, scripts=scripts)
 
@@ -132,7 +134,13 @@ def test_upgrade_command_says_what_it_did(old: Store, tmp_path: Path) -> None:
     assert (first.from_revision, first.to_revision) == ("0000", "0002")
     assert first.backup is not None
     assert first.backup.is_file()
-    assert second == ("0002", "0002", None)
+    assert planned[:2] == first[:2]
+    assert planned.backup is not None
+    assert planned.backup.parent == first.backup.parent
+    assert planned.backup_bytes == old.path.stat().st_size
+    assert first.backup_bytes == first.backup.stat().st_size
+    assert plan_upgrade(tmp_path) == second
+    assert second == ("0002", "0002", None, 0)
     assert not schema(tmp_path).behind
 
 
@@ -243,7 +251,7 @@ def test_newer_compatible_store_is_read_and_written(tmp_path: Path) -> None:
         assert queries.pauses(connection) == {"operator": (1, "")}
         assert len(queries.recent_durations(connection)) == 2
 
-    assert upgrade(tmp_path) == ("0003", "0003", None)
+    assert upgrade(tmp_path) == ("0003", "0003", None, 0)
     assert version_of(store.path) == ("0003", 3)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from conductor_loop.config import Agent, Config, Http, Processor
 from conductor_loop.model import Filed, PauseReason
 from conductor_loop.store.changes import Changes
 from conductor_loop.store.database import Store
+from waiting import wait_until
 
 INTENT = b'{"intent_type": "scaling", "target": "cell", "namespace": "ran", "replicas": 3}'
 
@@ -68,6 +69,27 @@ def test_once_works_off_what_is_there(tmp_path: Path) -> None:
 
     assert [(filed.name, filed.outcome) for filed in shown] == [("intent-a.json", "processed")]
     assert (tmp_path / "handoff" / "processed" / "intent-a.json").exists()
+
+
+def test_files_are_shown_after_the_start_was_said(tmp_path: Path) -> None:
+    """
+    Also those that ended while parts of the agent were still being started.
+    """
+    told: list[str] = []
+    processed = tmp_path / "handoff" / "processed"
+
+    def started() -> None:
+        wait_until((processed / "intent-a.json").exists)
+        (tmp_path / "handoff" / "intent-b.json").write_bytes(INTENT)
+        wait_until((processed / "intent-b.json").exists)  # the line of the first one is long due by now
+        told.append("started")
+
+    def show(files: Sequence[Filed]) -> None:
+        told.extend(filed.name for filed in files)
+
+    assert app.run(config(tmp_path), once=True, show=show, started=started) == 0
+
+    assert told == ["started", "intent-a.json", "intent-b.json"]
 
 
 @pytest.mark.parametrize("reason", [PauseReason.OPERATOR, PauseReason.DRAIN])

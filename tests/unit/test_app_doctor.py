@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,15 +22,17 @@ import pytest
 
 import store_rows as rows
 from conductor_loop import __version__, clock
+from conductor_loop.app import doctor
 from conductor_loop.app.doctor import Answers, Check, Examination, Result, examine, examine_without
 from conductor_loop.app.doctor.directories import check_moves
 from conductor_loop.app.doctor.environment import check_clock
 from conductor_loop.app.doctor.user import User
 from conductor_loop.config import Admin, Agent, Config, Http, Processor, Validation, config_hash
 from conductor_loop.errors import ConfigError
-from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.ledger.locks import DirectoryLock, lock_for_command
 from conductor_loop.ledger.recovery import Adopt, Claim, Vanish
 from conductor_loop.model import Identity, Sample
+from conductor_loop.store.changes import Changes
 from conductor_loop.store.database import Store
 from ports import free_port
 from surroundings import NOBODY, as_nobody, need_root, small_disk
@@ -352,7 +355,7 @@ def test_what_this_user_may_not_look_at_is_skipped(config: Config, tmp_path: Pat
 
     skipped = {check.name for check in found.checks if check.result is Result.SKIPPED}
     assert {"database", "integrity", "leftovers"} <= skipped
-    assert said(found, "database").hint == "run as root"
+    assert said(found, "database").hint == "run as the agent's user, root"
     assert found.recovery is None
 
 
@@ -487,6 +490,40 @@ def test_agent_that_runs_and_does_not_answer(config: Config) -> None:
     assert check.message.startswith("the agent 'agent', process 7 runs and answers neither")
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_command_at_work(config: Config, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """
+    It is waited for; one that goes on is named, and no word is said of files that it may be moving.
+    """
+    monkeypatch.setattr(doctor, "PATIENCE_SECONDS", 20 if ends else 0.1)
+    lock = lock_for_command(config.agent.state_dir)
+    timer = threading.Timer(0.2 if ends else 0.0, lock.close if ends else lambda: None)
+    timer.start()
+
+    found = look(config)
+
+    timer.join()
+    lock.close()
+    assert not found.running
+    words = f"another conductor-loop command (pid {os.getpid()}) is at work in {config.agent.state_dir}; try again"
+    wanted = Check("agent", Result.OK, "no agent runs") if ends else Check("agent", Result.FAILED, words)
+    assert said(found, "agent") == wanted
+    assert said(found, "leftovers").result is (Result.OK if ends else Result.SKIPPED)
+
+
+def test_empty_database_file(config: Config) -> None:
+    """
+    The next start makes a database of it.
+    """
+    (config.agent.state_dir / "history.db").touch()
+
+    found = look(config)
+
+    assert said(found, "database").result is Result.OK
+    assert "is not there yet" in said(found, "database").message
+    assert found.recovery == []
+
+
 def test_handoff_directory_of_another_agent(config: Config) -> None:
     """
     This one would be refused.
@@ -532,7 +569,7 @@ def test_files_that_nobody_would_ever_take(config: Config) -> None:
     check = said(look(config), "leftovers")
 
     assert check.result is Result.FAILED
-    assert check.message == "1 files in work/ belong to no slot: intent-a.json"
+    assert check.message == "1 file in work/ belongs to no slot: intent-a.json"
 
 
 def test_processes_of_a_dead_agent(config: Config) -> None:
@@ -671,3 +708,55 @@ def test_modes_are_read_as_the_kernel_reads_them(tmp_path: Path) -> None:
     assert owner.may(file, os.R_OK)
     file.parent.chmod(0o700)
     assert not owner.may(file, os.R_OK)
+
+
+def test_pauses_of_an_agent_that_is_off_are_told(config: Config) -> None:
+    """
+    They stand at the next start, which under a drain runs nothing.
+    """
+    make_store(config)
+    assert "intake" not in {check.name for check in look(config).checks}
+
+    with closing(Store.open(config.agent.state_dir, now=rows.NOW)) as store:
+        store.writer.commit(Changes(pauses={"operator": (rows.NOW, "moving"), "drain": (rows.NOW, "later")}))
+    found = look(config)
+
+    intake = [check for check in found.checks if check.name == "intake"]
+    since = clock.rfc3339(rows.NOW)
+    assert {check.message for check in intake} == {
+        f"paused since {since}: operator: moving",
+        f"paused since {since}: drain: later",
+    }
+    assert {(check.result, check.hint) for check in intake} == {
+        (Result.WARNING, "`conductor-loop resume` ends it")
+    }
+    assert found.drained
+
+
+@pytest.mark.root
+def test_agent_that_this_user_may_not_ask_is_no_broken_one(config: Config, tmp_path: Path) -> None:
+    """
+    Skipped, with who may; where the socket is for everybody and nobody answers, it is a failure.
+    """
+    make_store(config)
+    path = config.agent.state_dir / "admin.sock"
+    config = changed(config, "http", metrics_port=0)
+    with (
+        closing(DirectoryLock(config.agent.state_dir, "the agent 'x', process 4711")),
+        closing(socket.socket(socket.AF_UNIX)) as listener,
+    ):
+        (config.agent.state_dir / ".owner").chmod(0o644)
+        listener.bind(str(path))
+        path.chmod(0o660)
+        with as_nobody(config.agent.state_dir):
+            shut_out = look(config)
+        path.chmod(0o666)
+        with as_nobody(config.agent.state_dir):
+            silent = look(config)
+
+    for name in ("agent", "admin_socket"):
+        check = said(shut_out, name)
+        assert check.result is Result.SKIPPED, name
+        assert check.hint.startswith("run as the agent's user, ")
+    assert said(silent, "agent").result is Result.FAILED
+    assert said(silent, "admin_socket").result is Result.WARNING

@@ -294,3 +294,37 @@ def test_file_of_another_user_that_may_not_be_read(config: Config, tmp_path: Pat
 
     with as_nobody(path.parent), pytest.raises(PermissionDeniedError, match="this user may not read it"):
         explain(config, path)
+
+
+def test_file_is_not_taken_while_intake_is_paused(config: Config) -> None:
+    """
+    It would be acceptable and has to wait; what is rejected or ignored is so all the same.
+    """
+    stands = {"operator": {"since": "2026-11-23T07:43:18Z", "message": "moving"}}
+    fates = [
+        explain(config, drop(config, name, content), paused=lambda: stands).fate
+        for name, content in (("intent-a.json", GOOD), ("intent-b.json", "{}"), ("c", GOOD))
+    ]
+
+    assert fates == [Fate.BLOCKED, Fate.REJECTED, Fate.IGNORED]
+    assert explain(config, drop(config), paused=lambda: stands).paused == stands
+
+
+@pytest.mark.root
+def test_directory_of_slots_that_may_not_be_read_is_no_obstacle(config: Config, tmp_path: Path) -> None:
+    """
+    Which slot it will be is a guess in any case.
+    """
+    path = tmp_path / "intent-a.json"
+    path.write_text(GOOD)
+    slots = config.agent.work_dir / config.agent.name
+    slots.mkdir(parents=True)
+    slots.chmod(0o700)
+    path.chmod(0o644)
+
+    with as_nobody(slots.parent):
+        found = explain(config, path)
+
+    assert found.fate is Fate.RUN
+    assert found.call is not None
+    assert found.call.argv[1].endswith("/0/intent-a.json")

@@ -5,8 +5,10 @@ The administration of directories that no agent uses.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,15 @@ import pytest
 from conductor_loop import app
 from conductor_loop.app.administration import OfflineAdministration
 from conductor_loop.config import Agent, Config, Http, Processor
-from conductor_loop.errors import ConflictError, NotFoundError, OwnedError, StoreError, UnreachableError
-from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.errors import (
+    CommandAtWorkError,
+    ConflictError,
+    NotFoundError,
+    OwnedError,
+    StoreError,
+    UnreachableError,
+)
+from conductor_loop.ledger.locks import DirectoryLock, lock_for_command
 from conductor_loop.model import PauseReason
 from untouched import picture
 
@@ -56,8 +65,11 @@ INTENT = b'{"intent_type": "scaling", "target": "cell", "namespace": "ran", "rep
 
 @contextmanager
 def offline(found: Config) -> Iterator[OfflineAdministration]:
-    with ExitStack() as stack:
-        yield OfflineAdministration(found, stack)
+    administration = OfflineAdministration(found)
+    try:
+        yield administration
+    finally:
+        administration.give_back()
 
 
 def pauses(found: Config) -> list[str]:
@@ -141,7 +153,10 @@ def test_an_unknown_file_is_said_to_be_unknown(left: Config, *, dry_run: bool) -
     """
     With or without doing it.
     """
-    with offline(left) as administration, pytest.raises(NotFoundError, match="no file 7"):
+    with (
+        offline(left) as administration,
+        pytest.raises(NotFoundError, match=r"there is no file .*-7: there never was"),
+    ):
         administration.retry(7, dry_run=dry_run)
 
 
@@ -169,6 +184,55 @@ def test_a_change_is_refused_while_somebody_else_has_the_directory(left: Config)
     assert pauses(left) == []
 
 
+def test_directories_are_given_back_between_two_changes(left: Config) -> None:
+    """
+    So that an agent can start in a rest; the next change takes them again.
+    """
+    with offline(left) as administration:
+        administration.pause("lunch")
+        with pytest.raises(CommandAtWorkError):
+            DirectoryLock(left.agent.state_dir, "somebody")
+        administration.give_back()
+        DirectoryLock(left.agent.state_dir, "somebody").close()
+        administration.give_back()
+        assert administration.pauses().keys() == {PauseReason.OPERATOR}
+        assert administration.resume() == [PauseReason.OPERATOR]
+    assert pauses(left) == []
+
+
+def test_a_change_that_cannot_be_made_leaves_nothing_locked(left: Config) -> None:
+    """
+    The lock is the first thing that is taken, and the database can be unusable after it.
+    """
+    database = left.agent.state_dir / "history.db"
+    with offline(left) as administration:
+        content = database.read_bytes()
+        with closing(sqlite3.connect(database)) as other:
+            other.execute("CREATE TABLE notes (line TEXT)")
+            other.execute("DROP TABLE meta")
+            other.commit()
+        with pytest.raises(StoreError, match="not one of conductor-loop"):
+            administration.pause("lunch")
+        DirectoryLock(left.agent.state_dir, "somebody").close()
+        database.write_bytes(content)
+        administration.pause("lunch")
+    assert pauses(left) == ["operator"]
+
+
+@pytest.mark.parametrize("folder", ["state_dir", "work_dir"])
+def test_a_change_waits_for_another_command(left: Config, folder: str) -> None:
+    """
+    It ends by itself, so nobody need be told.
+    """
+    lock = lock_for_command(getattr(left.agent, folder))
+    timer = threading.Timer(0.2, lock.close)
+    with offline(left) as administration:
+        timer.start()
+        administration.pause("lunch")
+        timer.join()
+    assert pauses(left) == ["operator"]
+
+
 def test_where_no_agent_ever_was_there_is_nothing_to_administer(tmp_path: Path) -> None:
     """
     And nothing is made there.
@@ -176,3 +240,24 @@ def test_where_no_agent_ever_was_there_is_nothing_to_administer(tmp_path: Path) 
     with pytest.raises(StoreError, match="no such database"), offline(config(tmp_path)):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pauses_are_read_without_taking_anything(left: Config, tmp_path: Path) -> None:
+    """
+    As they were set, with their beginning, also beside somebody who holds the directory.
+    """
+    with offline(left) as administration:
+        administration.pause("lunch")
+        administration.drain()
+    before = picture(tmp_path)
+
+    with offline(left) as administration:
+        first = administration.pauses()
+        assert picture(tmp_path) == before
+
+    with offline(left) as administration:
+        assert administration.pause("dinner") == first[PauseReason.OPERATOR]
+        assert administration.pauses() == {
+            PauseReason.OPERATOR: replace(first[PauseReason.OPERATOR], message="dinner"),
+            PauseReason.DRAIN: first[PauseReason.DRAIN],
+        }

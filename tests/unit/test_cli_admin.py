@@ -12,19 +12,29 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from conductor_loop import cli
+from conductor_loop import cli, clock
 from conductor_loop.cli import door
-from conductor_loop.cli.admin import _call, _document
-from conductor_loop.cli.door import LONGEST_PATH, Door
+from conductor_loop.cli.admin import _call, _document, connect
+from conductor_loop.cli.door import Door
 from conductor_loop.cli.session import Session
-from conductor_loop.errors import BusyError, ConductorError, ConfigError, ForcedStopError, UnreachableError
-from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.config import LONGEST_SOCKET_PATH
+from conductor_loop.errors import (
+    BusyError,
+    ConductorError,
+    ConfigError,
+    ForcedStopError,
+    OwnedError,
+    UnreachableError,
+)
+from conductor_loop.ledger.locks import DirectoryLock, lock_for_command
+from conductor_loop.store.database import Store
 from fake_admin import Console, FakeAgent, serve
 from surroundings import AS_NOBODY, NOBODY, missing, need_root
 
@@ -125,10 +135,68 @@ def test_holding_is_seen_without_taking_the_lock(console: Console) -> None:
     os.close(fd)
 
 
+@pytest.mark.parametrize("command", ["pause", "resume", "drain", "files retry 1 2", "db upgrade", "doctor"])
+def test_command_beside_another_one_without_an_agent(
+    console: Console, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """All are told the same, with exit code 1, once they have waited; none waits for an agent that does not run."""
+    for module in ("app.inheritance", "app.foundation", "app.doctor", "ledger.locks"):
+        monkeypatch.setattr(f"conductor_loop.{module}.PATIENCE_SECONDS", 0.1)
+    Store.open(console.state, now=clock.now_us()).close()
+    words = f"another conductor-loop command (pid {os.getpid()}) is at work in {console.state}; try again"
+    with closing(lock_for_command(console.state)):
+        assert console.run("files", "list").code == 0
+        said = console.run(*command.split())
+
+    assert said.code == 1
+    assert words in said.out if command == "doctor" else said.err.splitlines()[-1] == words
+    assert "not known" not in said.err
+
+
+def test_many_requests_give_way_to_an_agent_that_starts(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an agent a command that retries thousands of files would keep one from starting."""
+    monkeypatch.setattr("conductor_loop.cli.admin.TURN_SECONDS", 0.3)
+    Store.open(console.state, now=clock.now_us()).close()
+    others = threading.Thread(target=lambda: DirectoryLock(console.state, "agent", patience=20).close())
+    with connect(Session(console.config, None, cli.cli, "CONDUCTOR_LOOP")) as admin:
+        admin.post("/api/v1/resume")
+        others.start()
+        deadline = time.monotonic() + 15
+        while others.is_alive() and time.monotonic() < deadline:
+            admin.post("/api/v1/resume")
+            admin.rest(0.0)
+        assert not others.is_alive()
+    others.join()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_agent_that_has_come_meanwhile_is_asked(console: Console, *, alive: bool) -> None:
+    """Nothing was done without it; where it holds other directories of ours, that is said."""
+    Store.open(console.state, now=clock.now_us()).close()
+    agent = FakeAgent()
+    folder = console.state if alive else console.state.parent / "handoff" / "work"
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        admin = stack.enter_context(connect(Session(console.config, None, cli.cli, "CONDUCTOR_LOOP")))
+        stack.enter_context(closing(DirectoryLock(folder, "the agent 'west', process 4711")))
+        if alive:
+            stack.enter_context(serve(agent, console.socket))
+            assert admin.door is None
+            admin.post("/api/v1/pause", message="maintenance")
+            assert admin.door is not None
+            assert agent.pauses["operator"]["message"] == "maintenance"
+        else:
+            with pytest.raises(OwnedError, match="in use by the agent 'west', process 4711"):
+                admin.post("/api/v1/pause", message="maintenance")
+            assert admin.door is None
+
+
 def test_path_that_no_socket_can_have_is_named(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the limit, and the key that sets a shorter one."""
     monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.0)
-    long = console.state / ("x" * LONGEST_PATH)
+    long = console.state / ("x" * LONGEST_SOCKET_PATH)
     with locked(console.state), pytest.raises(UnreachableError, match=r"107: set \[admin\] socket") as caught:
         Door(long, console.state).knock()
 
@@ -219,7 +287,10 @@ def test_status_and_health_ask_the_socket_first(console: Console) -> None:
     told = console.run("status")
 
     assert told.code == 3
-    assert "http.metrics_port is 0" in told.err
+    assert told.err == (
+        f"no agent runs (nobody answers at {console.socket}); start it with "
+        f"`conductor-loop --config {console.config} run`\n"
+    )
 
 
 def test_instance_has_its_socket_in_the_run_directory(
@@ -307,3 +378,59 @@ def _as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     if probe.returncode:
         missing("the user nobody cannot read this checkout or its interpreter")
     return subprocess.run([*AS_NOBODY, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("mistake", ["[[[\n", '[processor]\ntimeout = "20 parsecs"\n'])
+def test_agent_that_runs_can_be_asked_with_a_broken_configuration(console: Console, mistake: str) -> None:
+    """It has one of its own; a warning says that there are mistakes."""
+    good = console.config.read_text()
+    agent = FakeAgent()
+    agent.add("intent-a.json", "failed")
+    commands = ("status", "health", "top", "files list", "files show 1", "pause", "resume", "drain")
+    console.config.write_text(good.replace("[processor]", f"{mistake}[processor.x]"))
+    with serve(agent, console.socket):
+        for command in commands:
+            said = console.run(*command.split())
+            assert (said.code, said.out != "") == (0, True), command
+            assert said.err == (
+                f"warning: {console.config} has mistakes, see `conductor-loop check-config`; "
+                "asking the agent that runs\n"
+            )
+    for command in commands:
+        said = console.run(*command.split())
+        assert (said.code, said.out) == (78, ""), command
+        assert str(console.config) in said.err
+
+
+def test_nothing_is_done_by_a_broken_configuration_without_an_agent(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent may end between two looks; what is left of its configuration is good for nothing then."""
+    console.config.write_text(console.config.read_text() + '[retry]\nmax_attempts = "many"\n')
+    monkeypatch.setattr(Door, "answers", lambda door: True)
+
+    said = console.run("pause")
+
+    assert (said.code, said.out) == (78, "")
+    assert "max_attempts" in said.err
+    assert list(console.state.iterdir()) == []
+
+
+def test_forgotten_configuration_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is found at the places that built-in defaults name, one thinks of them last."""
+    monkeypatch.setattr("conductor_loop.cli.session.DIRECTORY", tmp_path)
+    monkeypatch.setenv("CONDUCTOR_LOOP_AGENT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONDUCTOR_LOOP_HTTP_METRICS_PORT", "0")
+    for command, code in (("status", 3), ("files list", 74), ("db current", 74), ("top", 3)):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(command.split())
+        assert caught.value.code == code, command
+        hint = "no configuration file was found, so built-in defaults are used; name yours with --config FILE"
+        assert capsys.readouterr().err.splitlines()[-1] == hint
+
+
+def test_named_configuration_is_not_said_to_be_missing(console: Console) -> None:
+    """Only whoever gave none needs that hint."""
+    assert "built-in defaults" not in console.run("files", "list").err

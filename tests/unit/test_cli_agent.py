@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from conductor_loop import cli
 from conductor_loop.cli.agent_client import base_url
 from conductor_loop.config import Http
-from conductor_loop.errors import UnreachableError
+from conductor_loop.store.database import Store
 
 
 class FakeAgent(ThreadingHTTPServer):
@@ -31,6 +32,8 @@ class FakeAgent(ThreadingHTTPServer):
             "status": "healthy",
             "uptime": "2h15m30s",
             "version": "1.2.3",
+            "agent": "agent",
+            "instance_id": "5f3c",
             "config_hash": "0123456789ab",
             "components": {"store": "healthy", "disk": "healthy"},
             "details": {"components": {}},
@@ -97,11 +100,11 @@ def ask(*arguments: str) -> object:
 @pytest.mark.parametrize("command", ["status", "health"])
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_nobody_answers(command: str, form: str, nobody: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 3 in either form, and what to do."""
+    """Exit code 3 in either form, and who was asked."""
     assert ask(command, "--url", nobody, "-o", form) == 3
 
     said = capsys.readouterr()
-    assert "is it running? Start it with `conductor-loop run`" in said.err + said.out
+    assert f"nobody answers at {nobody}; is the agent running?" in said.err + said.out
     if (command, form) == ("health", "json"):
         document = json.loads(said.out)
         assert (document["verdict"], document["exit_code"], document["health"]) == ("unreachable", 3, None)
@@ -138,10 +141,14 @@ def test_program_that_speaks_no_http_is_no_agent(capsys: pytest.CaptureFixture[s
 
 
 def test_status_shows_facts_and_does_not_judge(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0 even of an unhealthy agent; each value in a row of its own, with words for its key."""
+    """Exit code 0 even of an unhealthy agent; what another version does not say is left out."""
     agent.set("unhealthy", store="unhealthy", disk="healthy")
     agent.health["details"] = {"components": {"store": "locked by another process"}}
     agent.health["warnings"] = ["SQLite is old"]
+    agent.metrics["performance"] |= {
+        "average_processing_time": "300ms",
+        "latency_percentiles": {"50": 0.25, "95": None},
+    }
 
     assert ask("status", "--url", agent.url) == 0
 
@@ -149,29 +156,82 @@ def test_status_shows_facts_and_does_not_judge(agent: FakeAgent, capsys: pytest.
     assert rows["health"] == "unhealthy"
     assert rows["store"] == "unhealthy: locked by another process"
     assert rows["warning"] == "SQLite is old"
-    assert rows["files processed total"] == "7"
-    assert rows["latency percentiles"] == "50: -"
+    assert rows["agent"] == f"agent, at {agent.url}"
+    assert rows["run time"] == "p50 250ms, p95 -, average 300ms"
     assert "disk" not in rows
 
 
-def test_long_keys_do_not_push_the_values_away(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
-    """Paths and kinds of errors stand with their values; there is one row for each."""
-    paths = {"/var/lib/conductor-loop/" + "x" * 60: 5_000_000, "/srv": 7}
-    agent.metrics = {
-        "performance": {"average_processing_time": "250ms"},
-        "resources": {"disk_free_bytes_by_path": paths, "cpu_percent": 1.23456789},
-        "errors": {"validation_errors_by_type": {}},
+def test_pause_has_a_line_of_its_own(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its reason, since when it stands and what ends it; the component does not say it again."""
+    agent.set("degraded", fsnotify_watcher="degraded", disk="degraded")
+    agent.health["details"] = {
+        "components": {
+            "fsnotify_watcher": "intake is paused (operator): moving (root); intake is paused (drain): later",
+            "disk": "intake is paused (disk): full; slow",
+        },
+        "paused": {
+            "operator": {"since": "2026-11-23T07:43:18Z", "message": "moving (root)"},
+            "disk": {"since": "2026-11-23T07:43:19Z", "message": "full"},
+            "drain": {"since": "2026-11-23T07:43:20Z", "message": "later"},
+        },
     }
+    for command in ("status", "health"):
+        assert ask(command, "--url", agent.url) == 0
 
-    assert ask("status", "--url", agent.url) == 0
+        lines = [re.split("  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
+        assert ["fsnotify_watcher", "degraded: intake is paused"] in lines
+        assert ["disk", "degraded: intake is paused; slow"] in lines
+        ours = (
+            "operator since 2026-11-23T07:43:18Z: moving (root) (`conductor-loop resume` ends it)",
+            "disk since 2026-11-23T07:43:19Z: full (it ends when that is mended)",
+            "drain since 2026-11-23T07:43:20Z: later (`conductor-loop resume` ends it)",
+        )
+        assert [line[1] for line in lines if line[0] == "intake paused"] == list(ours)
 
-    lines = capsys.readouterr().out.splitlines()
-    rows = [tuple(re.split("  +", line.strip(), maxsplit=1)) for line in lines]
-    assert [value for name, value in rows[-5:] if name == "disk free bytes by path"] == [
-        f"{path}: {free}" for path, free in paths.items()
-    ]
-    assert rows[-2:] == [("cpu percent", "1.234568"), ("validation errors by type", "-")]
-    assert all(line.find("  ", 2) < 40 for line in lines)
+
+def test_warning_that_never_changes_is_left_out_of_health(
+    agent: FakeAgent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads it every time reads none; `status` and the document have it."""
+    agent.health["warnings"] = ["SQLite is old", "restart to use it"]
+    agent.health["details"] = {"warnings": {"sqlite": "SQLite is old", "restart": "restart to use it"}}
+
+    ask("health", "--url", agent.url)
+    health = capsys.readouterr().out
+    ask("status", "--url", agent.url)
+    status = capsys.readouterr().out
+    ask("health", "--url", agent.url, "-o", "json")
+
+    assert "restart to use it" in health
+    assert "SQLite" not in health
+    assert "SQLite is old" in status
+    assert json.loads(capsys.readouterr().out)["health"]["warnings"] == agent.health["warnings"]
+
+
+def test_another_agent_at_our_port_is_not_taken_for_ours(
+    agent: FakeAgent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two agents with the default port: whoever answers must have our name and, where we can see it, our database."""
+    path = tmp_path / "agent.toml"
+    state = tmp_path / "state"
+    state.mkdir()
+    with closing(Store.open(state, now=0)) as store:
+        ours = store.store_id
+    path.write_text(
+        f'[agent]\nstate_dir = "{state}"\nhandoff_dir = "{tmp_path}/in"\n[http]\nmetrics_port = {agent.server_port}\n'
+    )
+
+    for name, store_id in (("edge-9", ours), ("agent", "another")):
+        agent.health |= {"agent": name, "instance_id": store_id}
+        for command in ("status", "health"):
+            assert ask("--config", str(path), command) == 3
+            said = capsys.readouterr()
+            assert said.out == ""
+            assert f"another agent ({name}) answers at {agent.url}; ours does not run" in said.err
+        assert ask("--config", str(path), "config", "show") == 0
+        assert "another configuration" not in capsys.readouterr().err
+    agent.health |= {"agent": "agent", "instance_id": ours}
+    assert ask("--config", str(path), "status") == 0
 
 
 def test_status_json_has_a_version_and_the_agents_own_documents(
@@ -193,6 +253,7 @@ def test_status_json_has_a_version_and_the_agents_own_documents(
         ("healthy", [], 0),
         ("degraded", [], 0),
         ("degraded", ["--strict"], 4),
+        ("unhealthy", ["--strict"], 4),
         ("unhealthy", [], 4),
         ("healthy", ["--strict", "--expect-version", "1.2.3"], 0),
         ("healthy", ["--expect-version", "1.2.4"], 4),
@@ -204,13 +265,25 @@ def test_health_is_a_verdict(
     """The exit code says it, the same in either form."""
     agent.set(status, store=status)
 
+    verdict = "unhealthy" if code else status
     assert ask("health", "--url", agent.url, *options) == code
-    assert capsys.readouterr().out.split()[:2] == ["health", status]
+    assert capsys.readouterr().out.split()[:2] == ["health", verdict]
 
     assert ask("health", "--url", agent.url, "-o", "json", *options) == code
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["version", "url", "verdict", "exit_code", "reason", "health"]
-    assert (document["version"], document["verdict"], document["exit_code"]) == (1, status, code)
+    assert (document["version"], document["verdict"], document["exit_code"]) == (1, verdict, code)
+    assert document["health"]["status"] == status
+
+
+def test_degraded_is_named_where_it_is_not_accepted(
+    agent: FakeAgent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the exit code would have no reason."""
+    agent.set("degraded", store="healthy")
+    ask("health", "--url", agent.url, "--strict")
+
+    assert "degraded, which --strict does not accept" in capsys.readouterr().out
 
 
 def test_another_version_is_named(agent: FakeAgent, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,9 +332,3 @@ def test_configured_agent_is_asked(agent: FakeAgent, tmp_path: Path, monkeypatch
 def test_address_to_ask(host: str, url: str) -> None:
     """An address that is listened on is not always one to connect to."""
     assert base_url(Http(metrics_host=host)) == url
-
-
-def test_disabled_server_cannot_be_asked() -> None:
-    """Said as such, not as a refused connection to port 0."""
-    with pytest.raises(UnreachableError, match="metrics_port is 0"):
-        base_url(Http(metrics_port=0))

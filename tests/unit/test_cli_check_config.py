@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -71,6 +72,32 @@ def test_what_run_refuses_is_not_ok(tmp_path: Path, text: str, capsys: pytest.Ca
     assert said.out == ""
     assert problem.startswith(f"{path}: ")
     assert warning.startswith(f"warning: {path}: [agent] max_wrokers")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", None),
+        ("[agent]\nmax_workers = 0", "[agent] max_workers = 0"),
+        ("[validation]\nmax_depth = 201", "max_depth"),
+    ],
+)
+def test_findings_as_json(
+    tmp_path: Path, text: str, problem: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the same exit code, and nothing on stderr; whoever finds it: the loader or the parts of the agent."""
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[ag]\nx = 1\n{text}\n")
+
+    assert check(path, "-o", "json") == (0 if problem is None else 78)
+
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert said.err == ""
+    assert list(found) == ["version", "file", "problems", "warnings"]
+    assert found["file"] == str(path)
+    assert [problem in one for one in found["problems"]] == ([] if problem is None else [True])
+    assert ["[ag]" in one for one in found["warnings"]] == [True]
 
 
 def test_it_leaves_no_trace(tmp_path: Path) -> None:

@@ -79,6 +79,20 @@ def test_another_configuration_of_the_running_agent_is_told_of(console: Console)
     assert same.err == ""
 
 
+def test_reload_is_no_help_where_the_environment_differs(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent does not see the variables of this shell; it would find nothing changed."""
+    with serve(FakeAgent(), console.socket):
+        plain = console.run("config", "show").err
+        monkeypatch.setenv("CONDUCTOR_LOOP_AGENT_MAX_WORKERS", "8")
+        other = console.run("config", "show").err
+
+    assert f"`conductor-loop --config {console.config} reload --dry-run` shows what differs" in plain
+    assert "reload" not in other
+    assert "with other options or environment variables, or the file has changed since" in other
+
+
 def test_bad_configuration_is_not_shown(console: Console) -> None:
     """Its problems are, with their exit code."""
     console.config.write_text("[agent]\nmax_workers = 0\n")

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from conductor_loop import cli
+from conductor_loop.store.changes import Changes
+from conductor_loop.store.database import Store
 
 GOOD = json.dumps({"intent_type": "scaling", "target": "odu", "namespace": "ran", "replicas": 3})
 
@@ -20,6 +23,7 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "handoff").mkdir()
     path.write_text(
         f'[agent]\nhandoff_dir = "{tmp_path}/handoff"\nstate_dir = "{tmp_path}/state"\nsettle = "10m"\n'
+        "[http]\nmetrics_port = 0\n"
         f'[processor]\ncommand = ["/bin/true", "{{path}}", "two words"]\nout_dir = "{tmp_path}/out"\n'
     )
     return path
@@ -138,6 +142,7 @@ def test_json_has_a_version(config: Path, capsys: pytest.CaptureFixture[str]) ->
         "in_handoff_dir",
         "fate",
         "ignored",
+        "paused",
         "settling",
         "rejection",
         "problems",
@@ -158,3 +163,24 @@ def test_escapes_in_names_do_nothing_to_a_terminal(config: Path, capsys: pytest.
     explain(config, drop(config, GOOD, "intent-\033[31m.json"))
 
     assert "\033" not in capsys.readouterr().out
+
+
+def test_pause_is_said_and_has_its_exit_code(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1; the guesses in the command line are called so."""
+    state = tmp_path / "state"
+    state.mkdir()
+    with closing(Store.open(state, now=0)) as store:
+        store.writer.commit(Changes(pauses={"drain": (1_795_419_798_000_000, "drained for maintenance")}))
+
+    assert explain(config, drop(config, GOOD)) == 1
+
+    said = capsys.readouterr().out
+    since = "2026-11-23T07:43:18Z"
+    assert (
+        f"not while intake is paused: drain since {since}: drained for maintenance (`conductor-loop resume` ends it)"
+        in said
+    )
+    assert "at once" not in said
+    assert "(slot and id as they would be now; a file that comes before may have them)" in said

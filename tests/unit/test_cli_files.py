@@ -8,16 +8,20 @@ import os
 import pty
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.shell_completion import ShellComplete
 
+from conductor_loop import cli
 from conductor_loop.cli import retries, selection
-from fake_admin import Console, FakeAgent, serve
+from fake_admin import Console, FakeAgent, RefusalError, serve
 
 
 @pytest.fixture
@@ -60,14 +64,82 @@ def test_list_is_newest_first_and_whole(console: Console, agent: FakeAgent) -> N
 
     assert (said.code, said.err) == (0, "")
     heads, *lines = said.out.splitlines()
-    assert heads.split() == ["ID", "FINISHED", "OUTCOME", "KIND", "ATTEMPTS", "SECONDS", "NAME", "MESSAGE"]
+    assert heads.split() == ["ID", "NAME", "OUTCOME", "KIND", "FINISHED", "ATTEMPTS", "SECONDS", "MESSAGE"]
     assert [line.split()[:7] for line in lines] == [
-        ["5f3c-3", "-", "open", "-", "1", "-", "intent-c.json"],
-        ["5f3c-2", "2026-11-23T07:02:00Z", "processed", "-", "1", "0.250", "intent-b.json"],
-        ["5f3c-1", "2026-11-23T07:01:00Z", "failed", "command_failed", "1", "0.250", "intent-a.json"],
+        ["5f3c-3", "intent-c.json", "queued", "-", "-", "1", "-"],
+        ["5f3c-2", "intent-b.json", "processed", "-", "2026-11-23T07:02:00Z", "1", "0.250"],
+        ["5f3c-1", "intent-a.json", "failed", "command_failed", "2026-11-23T07:01:00Z", "1", "0.250"],
     ]
     assert lines[2].endswith("x" * 500)
     assert {line.index("intent-") for line in lines} == {heads.index("NAME")}
+
+
+def test_list_says_what_was_retried_and_what_nobody_looked_after(console: Console, agent: FakeAgent) -> None:
+    """In a column of its own, where there is something to say."""
+    agent.add("intent-a.json", "failed", retried_as="5f3c-9")
+    agent.add("intent-b.json", "failed")
+
+    heads, second, first = console.run("files", "list", "--failed").out.splitlines()
+    assert first[heads.index("RETRIED") :].startswith("-> 5f3c-9  exit code 3")
+    assert second[heads.index("RETRIED") :].split() == ["exit", "code", "3"]
+
+    said = console.run("files", "list", "--unresolved")
+    assert [line.split()[0] for line in said.out.splitlines()] == ["ID", "5f3c-2"]
+    assert "RETRIED" not in said.out
+    assert agent.asked[-1] == "GET /api/v1/files?unresolved=true&limit=20"
+
+
+def test_open_files_say_what_they_are_doing(console: Console, agent: FakeAgent) -> None:
+    """Since when, until when and why; their time is that of the claim."""
+    late = {"kind": "timeout", "message": "did not end within 5s"}
+    agent.add("intent-a.json", None, state="running", running_since="2026-11-23T07:44:00Z")
+    agent.add(
+        "intent-b.json", None, state="waiting", next_attempt_at="2999-11-23T07:45:00Z", last_failure=late
+    )
+    agent.add(
+        "intent-c.json", None, state="waiting", next_attempt_at="2026-11-23T07:45:00Z", last_failure=late
+    )
+
+    heads, *lines = console.run("files", "list", "--open").out.splitlines()
+
+    assert "CLAIMED" in heads
+    assert "FINISHED" not in heads
+    cells = [line[heads.index("OUTCOME") :].split(maxsplit=5) for line in lines]
+    assert [(outcome, kind, message) for outcome, kind, _, _, _, message in cells] == [
+        ("waiting", "timeout", "did not end within 5s"),
+        ("waiting", "timeout", "until 2999-11-23T07:45:00Z: did not end within 5s"),
+        ("running", "-", "since 2026-11-23T07:44:00Z"),
+    ]
+    assert {claimed for _, _, claimed, *_ in cells} == {"2026-11-23T07:43:17Z"}
+    shown = [console.run("files", "show", number).out for number in (1, 2, 3)]
+    assert "outcome     none yet, running since 2026-11-23T07:44:00Z\n" in shown[0]
+    assert "outcome       none yet, waiting until 2999-11-23T07:45:00Z\n" in shown[1]
+    assert "last failure  timeout: did not end within 5s\n" in shown[1]
+    assert "outcome       none yet, waiting\n" in shown[2]
+
+
+def test_more_than_the_limit_is_said(console: Console, agent: FakeAgent) -> None:
+    """On stderr, so that the list stays a list; and in the document."""
+    for name in "abc":
+        agent.add(f"intent-{name}.json")
+
+    assert console.run("files", "list", "--limit", 2).err == "2 shown, more match: --limit N\n"
+    assert console.run("files", "list", "--limit", 3).err == ""
+    assert console.run("files", "list", "--limit", 2, "-o", "json").document["next"] == "5f3c-2"
+    assert console.run("files", "list", "--limit", 3, "-o", "json").document["next"] is None
+
+
+def test_one_field_of_every_file(console: Console, agent: FakeAgent) -> None:
+    """A line each, none for an empty list; a name that is not there is wrong usage."""
+    assert console.run("files", "list", "--field", "files.*.id").out == ""
+    assert console.run("files", "list", "--field", "files").out == "[]\n"
+    agent.add("intent-a.json")
+    agent.add("intent-b.json")
+
+    assert console.run("files", "list", "--field", "files.*.id").out == "5f3c-2\n5f3c-1\n"
+    assert console.run("files", "list", "--field", "files.*").out.count("\n") == 2
+    assert console.run("files", "list", "--field", "files.*.colour").code == 2
+    assert console.run("files", "list", "--field", "*").code == 2
 
 
 def test_list_has_the_agents_documents_as_json(console: Console, agent: FakeAgent) -> None:
@@ -76,15 +148,16 @@ def test_list_has_the_agents_documents_as_json(console: Console, agent: FakeAgen
 
     document = console.run("files", "list", "-o", "json").document
 
-    assert list(document) == ["version", "files"]
+    assert list(document) == ["version", "files", "next"]
     assert document["version"] == 1
     assert document["files"][0]["name"] == "intent-a.json"
 
 
 def test_nothing_found_is_a_fact(console: Console, agent: FakeAgent) -> None:
-    """Said in words, and no failure."""
-    assert console.run("files", "list") == (0, "no such files\n", "")
-    assert console.run("files", "list", "-o", "json").document == {"version": 1, "files": []}
+    """Said in words beside the list, and no failure."""
+    assert console.run("files", "list") == (0, "", "no such files\n")
+    document = console.run("files", "list", "-o", "json").document
+    assert document == {"version": 1, "files": [], "next": None}
 
 
 def test_list_asks_for_what_was_chosen(console: Console, agent: FakeAgent) -> None:
@@ -106,7 +179,7 @@ def test_list_turns_the_pages(console: Console, agent: FakeAgent, monkeypatch: p
     for number in range(1, 9):
         agent.add(f"intent-{number}.json")
 
-    names = [row[6] for row in rows(console.run("files", "list", "--limit", 5).out)[1:]]
+    names = [row[1] for row in rows(console.run("files", "list", "--limit", 5).out)[1:]]
 
     assert names == [f"intent-{number}.json" for number in (8, 7, 6, 5, 4)]
     assert len([request for request in agent.asked if "/files?" in request]) == 2
@@ -122,6 +195,7 @@ def test_show_tells_the_whole_story(console: Console, agent: FakeAgent) -> None:
         "kind": "command_failed",
         "message": "exit code 75",
         "survivors": 0,
+        "output_cut": False,
     }
     killed = (
         "run 2  started 2026-11-23T07:43:17Z  0.250s  signal 9  command_failed: exit code 75  "
@@ -129,9 +203,9 @@ def test_show_tells_the_whole_story(console: Console, agent: FakeAgent) -> None:
     )
     output = "no such cell\r\nasked twice\n"
     file["runs"] = [
-        {**run, **rest, "output": output, "output_bytes": len(output)},
+        {**run, **rest, "output": output, "output_bytes": len(output), "output_cut": False},
         {**run, **rest, "attempt": 2, "signal": 9, "output": "", "output_bytes": 0, "survivors": 2},
-        {**run, **rest, "attempt": 3, "output": "head and tail", "output_bytes": 100_000},
+        {**run, **rest, "attempt": 3, "output": "head and tail", "output_bytes": 100_000, "output_cut": True},
     ]
 
     said = console.run("files", "show", "1")
@@ -158,6 +232,48 @@ def test_show_tells_the_whole_story(console: Console, agent: FakeAgent) -> None:
     ]
 
 
+def test_show_tells_of_runs_that_were_cut_off_among_the_others(console: Console, agent: FakeAgent) -> None:
+    """In their order, though they are no attempts."""
+    file = agent.add("intent-a.json")
+    run = {"attempt": 1, "started_at": "2026-11-23T07:43:17Z", "duration_seconds": 0.25, "exit_code": 0}
+    rest = {"signal": None, "kind": None, "message": "", "survivors": 0, "output": "", "output_bytes": 0}
+    file["runs"] = [{**run, **rest, "output_cut": False}]
+    file["interrupted_runs"] = [
+        {"started_at": "2026-11-23T07:41:00Z", "found_at": "2026-11-23T07:42:00Z", "cause": "death"},
+        {"started_at": "2026-11-23T07:44:00Z", "found_at": "2026-11-23T07:45:00Z", "cause": "stop"},
+    ]
+
+    lines = console.run("files", "show", "1").out.splitlines()
+
+    assert [line for line in lines if line.startswith("run ")] == [
+        "run cut off  started 2026-11-23T07:41:00Z  by the agent's death, found at the start of 2026-11-23T07:42:00Z",
+        "run 1  started 2026-11-23T07:43:17Z  0.250s  exit code 0",
+        "run cut off  started 2026-11-23T07:44:00Z  by the agent's stop, at 2026-11-23T07:45:00Z",
+    ]
+
+
+def test_retried_file_is_now_what_became_of_it(console: Console, agent: FakeAgent) -> None:
+    """Its own place is that of the newer one."""
+    agent.add("intent-a.json", "failed", retried_as="5f3c-2", path=None)
+    agent.add("intent-a.json", retry_of="5f3c-1")
+
+    said = console.run("files", "show", "1").out
+
+    assert "is now      retried as 5f3c-2 (processed)\n" in said
+    assert "not there any more" not in said
+
+
+def test_reasons_that_are_not_all_there_say_how_to_see_the_rest(console: Console, agent: FakeAgent) -> None:
+    """With the path where the file lies; of a file that is gone nobody can tell."""
+    message = "too small; and 2 more"
+    agent.add("intent a.json", "rejected", message=message)
+    agent.add("intent-b.json", "rejected", message=message, path=None)
+
+    explain = "(`conductor-loop files explain '/srv/in/failed/intent a.json'` shows all)"
+    assert f"{message} {explain}\n" in console.run("files", "show", "1").out
+    assert f"{message}\n" in console.run("files", "show", "2").out
+
+
 def test_output_cannot_talk_to_the_terminal(console: Console, agent: FakeAgent) -> None:
     """Whatever a command printed, names and messages included; tabs stay readable."""
     nasty = "\x1b]0;owned\x07\x1b[2J\x9b31mred\rover\u202eback\ttab\x00"
@@ -173,6 +289,7 @@ def test_output_cannot_talk_to_the_terminal(console: Console, agent: FakeAgent) 
             "message": nasty,
             "output": nasty,
             "output_bytes": len(nasty),
+            "output_cut": False,
             "survivors": 0,
         }
     ]
@@ -261,7 +378,7 @@ def test_retry_in_json(console: Console, agent: FakeAgent) -> None:
 
 
 def test_chosen_files_are_retried_oldest_first(console: Console, agent: FakeAgent) -> None:
-    """Those that were retried already, or lie nowhere any more, are left out."""
+    """Those that were retried already, or lie nowhere any more, are left out; nobody is asked for each of them."""
     agent.add("intent-a.json", "failed")
     agent.add("intent-b.json", "failed", retried_as="5f3c-9")
     agent.add("intent-c.json", "failed", path=None)
@@ -272,6 +389,7 @@ def test_chosen_files_are_retried_oldest_first(console: Console, agent: FakeAgen
 
     assert (said.code, said.err) == (0, "")
     assert said.out == "5f3c-1 -> 5f3c-6 intent-a.json\n5f3c-5 -> 5f3c-7 intent-e.json\n"
+    assert len([request for request in agent.asked if request.startswith("GET /api/")]) == 1
 
 
 def test_other_options_choose_among_failed_and_rejected(console: Console, agent: FakeAgent) -> None:
@@ -293,7 +411,11 @@ def test_choice_of_nothing_is_a_failure(console: Console, agent: FakeAgent) -> N
     said = console.run("files", "retry", "--failed", "--yes")
 
     assert said.code == 1
-    assert "none of these 1 files can be retried" in said.err
+    assert said.err == "1 file matches: 1 was retried already\n"
+    agent.add("intent-b.json", "failed", path=None)
+    agent.add("intent-c.json", "failed", retried_as="5f3c-9")
+    said = console.run("files", "retry", "--unresolved", "--yes")
+    assert said.err == "3 files match: 2 were retried already, 1 is no longer in failed/\n"
 
 
 def test_dry_run_retries_nothing(console: Console, agent: FakeAgent) -> None:
@@ -316,7 +438,11 @@ def test_dry_run_retries_nothing(console: Console, agent: FakeAgent) -> None:
         (["intent-a.json"], "'intent-a.json' is no ID"),
         (["--failed"], "add --yes"),
         (["--failed", "--yes", "--rate", "fast"], '"5/s"'),
-        (["--failed", "--yes", "--rate", "0/s"], '"5/s"'),
+        (["--failed", "--yes", "--rate", "0/s"], "must be above 0"),
+        (
+            ["--failed", "--since", "2026-11-23", "--until", "2026-11-22"],
+            "--since begins at 2026-11-23T00:00:00Z, and --until ended before that, at 2026-11-22T00:00:00Z",
+        ),
         (["--failed", "--yes", "--wait", "soon"], "'soon'"),
         (["--processed"], "--processed"),
     ],
@@ -342,9 +468,39 @@ def test_terminal_is_asked_before_a_choice_is_retried(
     said = console.run("files", "retry", "--failed")
 
     assert said.code == code
-    assert "retry 1 files? [y/N]" in said.err
+    assert "retry 1 file (1 command_failed; intent-a.json)? [y/N]" in said.err
     assert "[y/N]" not in said.out
     assert len(agent.files) == (1 if code else 2)
+
+
+def test_question_says_which_files_these_are(console: Console, agent: FakeAgent, terminal: int) -> None:
+    """How many of how many, of which kinds, and the oldest by name."""
+    agent.add("intent-a.json", "failed")
+    agent.add("intent-b.json", "failed", kind="timeout")
+    agent.add("intent-c.json", "failed")
+    agent.add("intent-d.json", "failed")
+    os.write(terminal, b"n\nn\n")
+
+    asked = console.run("files", "retry", "--failed").err
+    assert "retry 4 files (3 command_failed, 1 timeout; oldest intent-a.json)? [y/N]" in asked
+    asked = console.run("files", "retry", "--failed", "--limit", 3).err
+    assert "retry the oldest 3 of 4 files (2 command_failed, 1 timeout; oldest intent-a.json)?" in asked
+
+
+def test_question_that_is_broken_off_ends_its_line(
+    console: Console, agent: FakeAgent, terminal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C leaves the prompt of the shell on a line of its own."""
+    agent.add("intent-a.json", "failed")
+
+    def interrupted(question: str, *, err: bool) -> bool:
+        print(question, end="", file=sys.stderr)
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", interrupted)
+
+    said = console.run("files", "retry", "--failed")
+    assert (said.code, said.err) == (130, "retry 1 file (1 command_failed; intent-a.json)?\n")
 
 
 def test_full_agent_is_waited_for(console: Console, agent: FakeAgent) -> None:
@@ -381,7 +537,7 @@ def test_wait_gives_the_end_as_exit_code(
     if ends_as:
         assert said.out.splitlines()[1].startswith(f"5f3c-2 {ends_as}")
     else:
-        assert said.err == "1 of 1 files have not ended in 0.05s\n"
+        assert said.err == "not ended in 0.05s: 1 of 1 file\n"
 
 
 def test_interrupted_retry_says_how_far_it_came(console: Console, agent: FakeAgent) -> None:
@@ -393,7 +549,45 @@ def test_interrupted_retry_says_how_far_it_came(console: Console, agent: FakeAge
     said = console.run("files", "retry", "1", "2", "3")
 
     assert (said.code, said.out) == (130, "5f3c-1 -> 5f3c-4 intent-a.json\n")
-    assert "stopped: 1 of 3 files were retried; of 2 it is not known: `files show 2`\n" in said.err
+    assert "stopped; retried: 1 of 3 files; of 2 it is not known: `files show 2`\n" in said.err
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]], ids=str)
+def test_paused_intake_ends_the_retry_at_the_first_file(
+    console: Console, agent: FakeAgent, dry_run: list[str]
+) -> None:
+    """It is no matter of that file, and would be said of each of them."""
+
+    def refuse() -> None:
+        raise RefusalError(409, "paused", 1, "intake is paused (operator: lunch)")
+
+    for name in "abc":
+        agent.add(f"intent-{name}.json", "failed")
+    agent.before_retry_of["5f3c-2"] = refuse
+
+    said = console.run("files", "retry", "1", "2", "3", *dry_run)
+
+    assert said.code == 1
+    assert len(said.out.splitlines()) == 1
+    assert said.err == ("2 refused: intake is paused (operator: lunch)\nstopped; retried: 1 of 3 files\n")
+    document = console.run("files", "retry", "2", "3", "-o", "json", *dry_run).document
+    assert [one["kind"] for one in document["refused"]] == ["paused"]
+    assert (document["left"], document["unknown"]) == (1, None)
+
+
+@pytest.mark.parametrize("deed", ["reload", "pause", "resume", "drain"])
+def test_deed_that_was_cut_off_is_looked_up_in_the_status(
+    console: Console, agent: FakeAgent, deed: str
+) -> None:
+    """Of no file is there anything to show."""
+    agent.broken = True
+
+    said = console.run(deed)
+
+    assert (said.code, said.out) == (3, "")
+    assert (
+        "it is not known whether this was done; once it runs again, `conductor-loop status` tells" in said.err
+    )
 
 
 def test_agent_that_ends_in_between_ends_the_retry(console: Console, agent: FakeAgent) -> None:
@@ -405,5 +599,40 @@ def test_agent_that_ends_in_between_ends_the_retry(console: Console, agent: Fake
     said = console.run("files", "retry", "1", "2")
 
     assert (said.code, said.out) == (3, "5f3c-1 -> 5f3c-3 intent-a.json\n")
-    assert "1 of 2 files were retried; of 2 it is not known" in said.err
+    assert "retried: 1 of 2 files; of 2 it is not known" in said.err
     assert "broke off its answer" in said.err
+
+
+def completed(console: Console, *words: str) -> list[str]:
+    """
+    Return what a shell is told to complete the last word to.
+    """
+    typed = ["--config", str(console.config), *words[:-1]]
+    found = ShellComplete(cli.cli, {}, "conductor-loop", "_X").get_completions(typed, words[-1])
+    return [str(item.value) for item in found]
+
+
+def test_shell_completes_ids_and_names(console: Console, agent: FakeAgent) -> None:
+    """The newest first; for a retry only what can be retried; names once something was typed."""
+    agent.add("intent-a.json", "failed")
+    agent.add("intent b.json", "failed", retried_as="5f3c-3")
+    agent.add("intent-b.json")
+
+    assert completed(console, "files", "show", "") == ["5f3c-3", "5f3c-2", "5f3c-1"]
+    assert completed(console, "files", "show", "int") == ["intent-b.json", "intent-a.json"]
+    assert completed(console, "files", "retry", "5f3c-3", "") == ["5f3c-1"]
+
+
+def test_shell_is_told_nothing_where_nobody_answers(console: Console) -> None:
+    """Neither an error nor a long wait; the same with a configuration that is broken."""
+    assert completed(console, "files", "show", "") == []
+
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(console.socket))
+        silent.listen()
+        began = time.monotonic()
+        assert completed(console, "files", "show", "") == []
+        assert time.monotonic() - began < 3
+
+    console.config.write_text("[[[")
+    assert completed(console, "files", "show", "") == []

@@ -84,6 +84,48 @@ def test_completion_of_options_imports_only_their_command() -> None:
     assert not {"conductor_loop.cli.status", "http.client", "sqlalchemy", "bottle"} & set(modules)
 
 
+EVERY_HELP = """
+import os, sys
+from conductor_loop import cli
+dear = sys.argv[1].split()
+for path in sys.argv[2:]:
+    words = f"conductor-loop {path} --"
+    for arguments, variables in (
+        ([*path.split(), "--help"], {}),
+        ([], {"_CONDUCTOR_LOOP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(path.split()) + 1)}),
+    ):
+        os.environ.update(variables)
+        try:
+            cli.main(arguments)
+        except SystemExit as end:
+            found = [name for name in dear if name in sys.modules]
+            if end.code or found:
+                sys.exit(f"{path} {arguments}: {end.code} {found}")
+        for name in variables:
+            del os.environ[name]
+"""
+
+
+def test_help_and_options_of_every_command_are_quick() -> None:
+    """None of them imports the configuration, the words of the domain or a library of the agent."""
+    paths = [path for path, _ in leaves(cli.cli) if path]
+    dear = (
+        *(name for name in DEAR if name != "json"),
+        "conductor_loop.model",
+        "conductor_loop.metrics",
+        "socket",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_HELP, " ".join(dear), *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: conductor-loop ") == done.stdout.count("plain,--help") == len(paths)
+
+
 def complete(words: str, place: int) -> tuple[list[str], str]:
     return loaded(_CONDUCTOR_LOOP_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(place))
 
@@ -162,7 +204,7 @@ def test_log_levels_are_those_of_the_configuration() -> None:
 
 def test_every_command_that_prints_facts_prints_json() -> None:
     """And one value of it alone."""
-    silent = {"run", "check-config", "completion"}
+    silent = {"run", "completion"}
     commands = {
         path: command
         for path, command in leaves(cli.cli)
@@ -176,7 +218,7 @@ def test_every_command_that_prints_facts_prints_json() -> None:
 
 def test_everything_that_changes_something_can_be_tried_dry() -> None:
     """By the same option everywhere."""
-    changing = {"pause", "resume", "drain", "reload", "files retry", "db backup"}
+    changing = {"pause", "resume", "drain", "reload", "files retry", "db backup", "db upgrade"}
     commands = dict(leaves(cli.cli))
 
     for path in changing:

@@ -85,6 +85,8 @@ def test_help_is_quick(arguments: list[str]) -> None:
         ["status", "--url", "ftp://x"],
         ["--instance", "../x", "check-config"],
         ["--config", "a", "--instance", "b", "check-config"],
+        ["--config", "", "check-config"],
+        ["--instance", "", "check-config"],
     ],
 )
 def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +115,11 @@ def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixtu
             RuntimeError("surprise"),
             70,
             "RuntimeError: surprise\ninternal error: this is a bug of conductor-loop\n",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            70,
+            "OSError: [Errno 28] No space left on device\ninternal error: this is a bug of conductor-loop\n",
         ),
     ],
 )
@@ -207,6 +214,52 @@ def test_exit_code_is_the_same_without_streams(arguments: str, code: int, how: s
     done = subprocess.run(["/bin/sh", "-c", words, sys.executable], capture_output=True, check=False)
 
     assert done.returncode == code
+
+
+LONG = """
+import click
+from conductor_loop import cli
+cli.cli.add_command(click.Command("long", callback=lambda: click.echo("x" * 1_000_000)))
+cli.main(["long"])
+"""
+#: As a shell has it: unbuffered, Python loses what a pipe does not take at once, and says nothing.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-m conductor_loop --help",
+        "-m conductor_loop files list --help",
+        "-m conductor_loop config show",
+        '-c "$LONG"',
+    ],
+)
+def test_full_disk_behind_stdout_is_told_in_a_line(arguments: str) -> None:
+    """However much there is to write: an answer that nobody got is a failure, and none of ours."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" {arguments} >/dev/full', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**BUFFERED, "LONG": LONG},
+    )
+
+    assert (done.returncode, done.stderr) == (1, "cannot write the output: No space left on device\n")
+
+
+def test_reader_that_has_seen_enough_is_told_nothing() -> None:
+    """As with every program in front of `head`."""
+    words = 'exec 3>&1; { "$0" -c "$LONG"; echo $? >&3; } | head -c 1 >/dev/null'
+    done = subprocess.run(
+        ["/bin/sh", "-c", words, sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**BUFFERED, "LONG": LONG},
+    )
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_question_without_stdin_is_not_asked() -> None:

@@ -4,6 +4,8 @@ What is typed: moments, durations, and which value of a document is wanted.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conductor_loop import clock
+from conductor_loop.cli import cli
 from conductor_loop.cli.fields import pick
+from conductor_loop.cli.lazy import commands_below
 from conductor_loop.cli.moments import parse_moment
+from conductor_loop.cli.options import MOST_FILES
 from fake_admin import Console, FakeAgent, serve
+
+
+def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    yield path.strip(), command
+    for name, below in commands_below(command).items():
+        yield from leaves(below, f"{path} {name}")
+
 
 NOW = int(datetime(2026, 11, 23, 7, 43, 18, tzinfo=UTC).timestamp()) * clock.SECOND
 
@@ -121,7 +133,7 @@ DOCUMENT: dict[str, Any] = {
 )
 def test_one_value_of_a_document(name: str, value: str) -> None:
     """Strings without quotes, lists and tables as JSON; keys may have dots in them."""
-    assert pick(DOCUMENT, name) == value
+    assert list(pick(DOCUMENT, name)) == [value]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +152,7 @@ def test_one_value_of_a_document(name: str, value: str) -> None:
 def test_unknown_value_names_what_there_is(name: str, there: str) -> None:
     """At the place where the name goes wrong."""
     with pytest.raises(click.BadParameter) as caught:
-        pick(DOCUMENT, name)
+        list(pick(DOCUMENT, name))
 
     assert f"{name!r}; {there}" in caught.value.format_message()
 
@@ -183,4 +195,177 @@ def test_since_after_until_is_wrong_usage(tmp_path: Path, capsys: pytest.Capture
     said = Console(tmp_path, capsys).run("files", "list", "--since", "2026-11-23", "--until", "2026-11-22")
 
     assert said.code == 2
-    assert "--since (2026-11-23T00:00:00Z) is after --until (2026-11-22T00:00:00Z)" in said.err
+    assert (
+        "--since begins at 2026-11-23T00:00:00Z, and --until ended before that, at 2026-11-22T00:00:00Z"
+        in said.err
+    )
+
+
+#: Options of all commands that take something to count or measure.
+MEASURES = [
+    pytest.param(command, option, id=f"{path} {option.opts[0]}")
+    for path, command in leaves(cli)
+    for option in command.params
+    if option.metavar in ("TIME", "N", "RATE")
+]
+NASTY = (
+    *(
+        "9" * 30,
+        "9" * 5000,
+        "9" * 62 + "y",
+        "-1",
+        "-1s",
+        "+1",
+        "nan",
+        "inf",
+        "1e400",
+        "0x10",
+        "1_0",
+        " 1",
+        "1 s",
+        "0",
+    ),
+    *(
+        "0s",
+        "9" * 400 + "/s",
+        "0." + "0" * 30 + "1/h",
+        "0." + "0" * 400 + "1/h",
+        "0/s",
+        "1/d",
+        "٣",
+        "٣s",
+        "٣/s",
+        "²",
+        "s",
+    ),
+    *(
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:00",
+        "0001-01-01",
+        "\x00",
+        "1h1h",
+        "1" + "0" * 62 + "s",
+    ),
+)
+
+
+@pytest.mark.parametrize(("command", "option"), MEASURES)
+def test_whatever_is_measured_has_bounds(command: click.Command, option: click.Option) -> None:
+    """What is beyond them would overflow somewhere; what is let in is a moment, or can be waited for and counted to."""
+    context = click.Context(command)
+    for text in NASTY:
+        try:
+            value = option.process_value(context, text)
+        except click.BadParameter:
+            continue
+        assert isinstance(value, str) or 0 <= value <= threading.TIMEOUT_MAX, text
+        assert not isinstance(value, int) or value <= MOST_FILES, text
+
+
+@pytest.mark.parametrize(("command", "option"), MEASURES)
+def test_empty_measure_is_none(command: click.Command, option: click.Option) -> None:
+    """A script whose variable is not set must not wait for ever, or retry what is older as well."""
+    with pytest.raises(click.BadParameter):
+        option.process_value(click.Context(command), "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["health", "--wait", "9" * 30], f"'{'9' * 30}': too long; write \"100y\" at most"),
+        (["top", "--interval", "101y"], "'101y': too long; write \"100y\" at most"),
+        (["files", "retry", "--failed", "--limit", "9" * 30], "is not in the range 1<=x<=1000000"),
+        (["files", "retry", "1", "--rate", "0.09/h"], "'0.09/h': too slow; write at least \"0.1/h\""),
+    ],
+)
+def test_what_is_out_of_bounds_is_told_with_them(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As wrong usage."""
+    said = Console(tmp_path, capsys).run(*arguments)
+
+    assert (said.code, said.out) == (2, "")
+    assert words in said.err
+
+
+DEEDS = [
+    ["pause"],
+    ["resume"],
+    ["drain"],
+    ["drain", "--stop"],
+    ["reload"],
+    ["files", "retry", "1"],
+    ["db", "upgrade"],
+    ["db", "backup"],
+]
+
+
+@pytest.mark.parametrize("deed", DEEDS, ids=" ".join)
+@pytest.mark.parametrize("field", ["pausess", "files.0.id", "", "retriedd.0"])
+def test_field_that_cannot_be_is_refused_before_anything_is_done(
+    deed: list[str], field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 means that nothing was."""
+    console, agent = Console(tmp_path, capsys), FakeAgent()
+    agent.add("intent-a.json", "failed")
+    with serve(agent, console.socket):
+        said = console.run(*deed, "--field", field)
+
+    assert (said.code, said.out) == (2, "")
+    assert "there are version, " in said.err
+    assert agent.asked == []
+    assert {path.name for path in console.state.iterdir()} <= {"admin.sock"}
+
+
+@pytest.mark.parametrize(
+    ("deed", "field", "code"),
+    [
+        (["pause"], "pauses.drain.since", 0),
+        (["resume"], "lifted.7", 0),
+        (["drain"], "pauses.operator", 0),
+        (["reload"], "changed.agent.pattern", 0),
+        (["files", "retry", "1"], "retried.1.id", 0),
+        (["files", "retry", "2"], "retried.0.id", 1),
+        (["files", "retry", "1", "--wait", "0"], "retried.1.id", 6),
+    ],
+    ids=str,
+)
+def test_field_that_turns_out_not_to_be_leaves_the_exit_code_of_the_deed(
+    deed: list[str], field: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was done; what came of it is all told."""
+    console, agent = Console(tmp_path, capsys), FakeAgent()
+    agent.retry_ends_as = None
+    agent.add("intent-a.json", "failed")
+    agent.add("intent-b.json")
+    with serve(agent, console.socket):
+        said = console.run(*deed, "--field", field)
+
+    assert said.code == code
+    assert f"--field: nothing is called {field!r}; " in said.err
+    assert "this is the whole answer" in said.err
+    assert said.document["version"] == 1
+
+
+def test_field_of_a_deed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alone on stdout, as with every other command."""
+    console, agent = Console(tmp_path, capsys), FakeAgent()
+    with serve(agent, console.socket):
+        assert console.run("pause", "--message", "lunch", "--field", "pauses.operator.message") == (
+            0,
+            "lunch\n",
+            "",
+        )
+
+
+def test_nothing_is_printed_where_not_all_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of two lines would look like the answer."""
+    console, agent = Console(tmp_path, capsys), FakeAgent()
+    agent.add("intent-a.json", last_failure=None)
+    agent.add("intent-b.json", last_failure={"kind": "timeout"})
+    with serve(agent, console.socket):
+        said = console.run("files", "list", "--field", "files.*.last_failure.kind")
+
+    assert (said.code, said.out) == (2, "")

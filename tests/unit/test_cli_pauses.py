@@ -22,6 +22,7 @@ DONE = {"drained": True, "running": 0, "queued": 0, "waiting": 3}
 @pytest.fixture
 def console(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Console:
     monkeypatch.setattr("conductor_loop.cli.drain.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("conductor_loop.cli.drain.EXIT_SECONDS", 0.01)  # the agents here are of this process
     return Console(tmp_path, capsys)
 
 
@@ -43,8 +44,8 @@ def test_pause_and_resume_say_what_stands(console: Console, agent: FakeAgent) ->
     paused = console.run("pause", "--message", "maintenance")
     resumed = console.run("resume")
 
-    disk = "intake is paused: disk since 2026-11-23T07:00:00Z /srv has 1 MiB left\n"
-    ours = "intake is paused: operator since 2026-11-23T07:43:18Z maintenance\n"
+    disk = "intake is paused: disk since 2026-11-23T07:00:00Z: /srv has 1 MiB left (it ends when that is mended)\n"
+    ours = "intake is paused: operator since 2026-11-23T07:43:18Z: maintenance (`conductor-loop resume` ends it)\n"
     assert paused == (0, f"{disk}{ours}", "")
     assert resumed == (0, f"ended: operator\n{disk}", "")
 
@@ -62,7 +63,9 @@ def test_documents_of_pause_and_resume(console: Console, agent: FakeAgent) -> No
         "version": 1,
         "dry_run": False,
         "pauses": pauses,
+        "before": None,
     }
+    assert console.run("pause", "--dry-run", "-o", "json").document["before"] == pauses["operator"]
     assert console.run("resume", "--dry-run", "-o", "json").document == {
         "version": 1,
         "dry_run": True,
@@ -90,6 +93,24 @@ def test_dry_run_changes_nothing(console: Console, agent: FakeAgent, command: li
     assert (told.code, told.err) == (0, "")
     assert said in told.out
     assert posts(agent) == []
+
+
+def test_second_pause_says_that_there_was_one(console: Console, agent: FakeAgent) -> None:
+    """Since when and why, as its message is gone now; tried only, it says what it would do."""
+    console.run("pause", "--message", "moving the storage")
+
+    tried = console.run("pause", "--message", "second", "--dry-run")
+    done = console.run("pause", "--message", "second")
+
+    before = "it was paused already, since 2026-11-23T07:43:18Z; its message"
+    assert tried.out.splitlines()[0] == "intake would be paused: second"
+    assert tried.out.splitlines()[-1] == f"{before} would be replaced: moving the storage"
+    assert done.out.splitlines()[-1] == f"{before} was replaced: moving the storage"
+
+
+def test_dry_run_of_a_pause_says_one_thing(console: Console, agent: FakeAgent) -> None:
+    """Nothing of what is not so."""
+    assert console.run("pause", "--dry-run") == (0, "intake would be paused\n", "")
 
 
 def test_drain_waits_until_nothing_runs(console: Console, agent: FakeAgent) -> None:
@@ -190,7 +211,8 @@ def test_refused_reload_has_the_code_of_a_bad_configuration(console: Console, ag
 
     said = console.run("reload")
 
-    assert (said.code, said.out, said.err) == (78, "", f"{agent.refuse_reload}\n")
+    goes_on = "the agent goes on with the configuration that it has"
+    assert (said.code, said.out, said.err) == (78, "", f"{agent.refuse_reload}\n{goes_on}\n")
 
 
 def test_reload_needs_an_agent(console: Console) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conductor_loop.cli.run import welcome
-from conductor_loop.cli.terminal import columns, file_line, file_printer, wants_colour
+from conductor_loop.cli.progress import file_line, file_printer, welcome
+from conductor_loop.cli.terminal import columns, wants_colour
 from conductor_loop.config import Agent, Config, Http
 from conductor_loop.model import Filed, Kind, Outcome
 

@@ -46,16 +46,18 @@ def test_one_picture_where_there_is_no_terminal(console: Console, agent: FakeAge
 
     assert (said.code, said.err) == (0, "")
     lines = [line.split(maxsplit=1) for line in said.out.splitlines() if line]
-    assert said.out.startswith("conductor-loop 1.2.3  healthy  up 2h15m30s\n")
+    assert said.out.startswith("west  healthy  up 2h15m30s  conductor-loop 1.2.3\n")
     assert ["store", "degraded"] in lines
-    assert "intake is paused: disk since 2026-11-23T07:00:00Z /srv is full\n" in said.out
+    paused = "paused  disk since 2026-11-23T07:00:00Z: /srv is full (it ends when that is mended)"
+    assert ["intake", paused] in lines
     assert ["workers", "[###############.....] 3 of 4 busy"] in lines
-    assert ["queue", "12 ready to run"] in lines
+    assert ["queue", "2 not taken yet, 12 ready to run, 1 waiting for another attempt"] in lines
     assert ["throughput", "0.50 files/s in the last minute"] in lines
-    assert ["seconds", "p50 0.250, p95 -, p99 -, average 250ms"] in lines
-    assert ["files", "processed 7, failed 2, rejected 1; repeated attempts 3, timeouts 1"] in lines
+    assert ["run", "time       p50 250ms, p95 -, p99 -, average 250ms"] in lines
+    assert ["files", "processed 7, failed 2, rejected 1"] in lines
+    assert ["attempts", "repeated 3, ended by the time limit 1"] in lines
     assert ["failed", "timeout 2"] in lines
-    resources = "memory 45 MiB, CPU 3.2 %, threads 14, descriptors 31, disk free 12 GiB"
+    resources = "disk free 12 GiB, memory 45 MiB, CPU 3.2 %, threads 14, descriptors 31"
     assert ["resources", resources] in lines
     assert [line[0] for line in lines[-3:]] == ["ID", "5f3c-2", "5f3c-1"]
     assert said.out.rstrip().endswith("x" * 300)
@@ -75,7 +77,7 @@ def test_without_an_agent_there_is_nothing_to_watch(console: Console) -> None:
     said = console.run("top", "--once")
 
     assert (said.code, said.out) == (3, "")
-    assert "start it with `conductor-loop run`" in said.err
+    assert f"start it with `conductor-loop --config {console.config} run`" in said.err
 
 
 @pytest.mark.parametrize("interval", ["0", "10ms", "often"])
@@ -157,7 +159,7 @@ def test_terminal_is_given_back_however_it_ends(
 
     assert one.seen.startswith(b"\x1b[?1049h\x1b[?25l")
     assert b"\x1b[?25h\x1b[?1049l" in one.seen
-    assert b"\x1b[32mconductor-loop 1.2.3  healthy" in one.seen
+    assert b"\x1b[32mwest  healthy" in one.seen
 
 
 @pytest.mark.slow
@@ -169,7 +171,7 @@ def test_picture_fits_the_terminal_also_after_a_change(console: Console, agent: 
         one.seen = b""
         one.resize(60)
         os.kill(one.process.pid, signal.SIGWINCH)
-        one.wait_for(b"5f3c-1")
+        one.wait_for(b"intent-a.json")
         assert widest(one.read()) == 60
         assert b"\x1b[3" not in one.read()
         os.write(one.outer, b"q")

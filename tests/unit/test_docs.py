@@ -111,6 +111,23 @@ def test_documented_variable_is_read(command: str, variable: str, monkeypatch: p
         cli.main(command.split(), prog_name="conductor-loop", standalone_mode=False)
 
 
+def test_keys_of_a_deed_are_known_before_it_is_done() -> None:
+    """Those of its document, as they are documented: `--field` asks for one of them, or nothing is done."""
+    from json_page import DOCUMENTS  # type: ignore[import-not-found] # a script's
+
+    known = {}
+    for path in DOCUMENTS:
+        command = COMMANDS[f"conductor-loop {path}"]
+        field = next(option for option in command.params if option.name == "field")
+        try:
+            field.process_value(click.Context(command), "nonsense")
+        except click.BadParameter as refused:
+            known[path] = refused.message.partition("there are version, ")[2].split(", ")
+
+    assert known == {path: list(DOCUMENTS[path]) for path in known}
+    assert set(known) == {"files retry", "pause", "resume", "drain", "reload", "db upgrade", "db backup"}
+
+
 def prose(page: Path) -> str:
     """
     Return a page without its blocks of code.

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ import pytest
 
 import store_rows as rows
 from administrations import MadeUpAdministration
+from conductor_loop import clock
 from conductor_loop.errors import (
     BusyError,
     ConductorError,
@@ -36,7 +37,7 @@ from conductor_loop.errors import (
 )
 from conductor_loop.http import peer
 from conductor_loop.http.admin import make_admin_app
-from conductor_loop.http.administration import Draining, Reloaded
+from conductor_loop.http.administration import AtWork, Draining, Reloaded
 from conductor_loop.http.peer import Peer
 from conductor_loop.http.routes import make_app
 from conductor_loop.ledger.places import Paths
@@ -198,12 +199,74 @@ def test_files_come_newest_first_with_everything_that_a_line_needs(client: Clien
         "filed_as": "intent-7.json",
         "status_file": "intent-7.json-20261118-000000.status",
         "retry_of": f"{store.store_id}-3",
+        "retried_as": None,
+        "state": None,
+        "running_since": None,
+        "last_failure": None,
     }
     assert (waiting["outcome"], waiting["finished_at"], waiting["next_attempt_at"]) == (
         None,
         None,
         "2026-11-18T11:06:45Z",
     )
+
+
+def test_open_files_say_what_they_are_doing(
+    client: Client, agent: MadeUpAdministration, store: Store
+) -> None:
+    """
+    With the failure that they are tried again for; an attempt that is due is queued, unless none is begun.
+    """
+    soon = clock.now_us() + 3600 * SECOND
+    store.writer.commit(
+        Changes(
+            claims=[rows.claim(number) for number in (1, 2, 3, 4)],
+            attempts=[rows.attempt(2), rows.attempt(3)],
+            waits=[rows.wait(2), rows.wait(3, next_attempt_at=soon)],
+        )
+    )
+    agent.working = AtWork(running={4: rows.NOW}, held=False)
+
+    files = client.get("/api/v1/files").json["files"]
+    assert [(file["state"], file["running_since"]) for file in files] == [
+        ("running", "2026-11-18T11:06:40Z"),
+        ("waiting", None),
+        ("queued", None),
+        ("queued", None),
+    ]
+    failure = {"kind": "command_failed", "message": "exit code 1"}
+    assert [file["last_failure"] for file in files] == [None, failure, failure, None]
+    assert client.get("/api/v1/files/4").json["running_since"] == "2026-11-18T11:06:40Z"
+
+    agent.working = AtWork(running={}, held=True)
+    files = client.get("/api/v1/files").json["files"]
+    assert [file["state"] for file in files] == ["queued", "waiting", "waiting", "queued"]
+
+
+def test_unresolved_files_are_those_that_nobody_tried_again(
+    client: Client, store: Store, paths: Paths
+) -> None:
+    """
+    Lists say which newer file did, and on request where a file is.
+    """
+    write_five(store)
+    store.writer.commit(Changes(claims=[rows.claim(6, retry_of=2)]))
+    (paths.failed / "intent-3.json").write_text("{}")
+    identity = rows.claim(7).identity._replace(ino=(paths.failed / "intent-3.json").stat().st_ino)
+    store.writer.commit(
+        Changes(
+            claims=[rows.claim(7, name="intent-3.json", identity=identity)],
+            ends=[rows.end(7, outcome=Outcome.FAILED, kind=Kind.TIMEOUT, target="intent-3.json")],
+        )
+    )
+
+    everything = client.get("/api/v1/files", outcome="failed,rejected")
+    assert [file["retried_as"] for file in everything.json["files"]] == [None, None, f"{store.store_id}-6"]
+    assert "path" not in everything.json["files"][0]
+    assert found(client.get("/api/v1/files", unresolved="true")) == [7, 3]
+    assert found(client.get("/api/v1/files", unresolved="false", outcome="failed")) == [7, 2]
+    placed = client.get("/api/v1/files", unresolved="true", places="true").json["files"]
+    assert [file["path"] for file in placed] == [str(paths.failed / "intent-3.json"), None]
 
 
 def found(reply: Reply) -> list[int]:
@@ -261,6 +324,7 @@ def test_each_page_says_where_the_next_one_begins(client: Client, store: Store) 
         ("since=yesterday", "since: 'yesterday' is no time; write it as 2026-11-23T07:43:18Z"),
         ("until=2026-11-18", "until: '2026-11-18' is no time"),
         ("since=0001-01-01T00:00:00%2B23:59:59.999999x", "is no time"),
+        ("unresolved=yes", "unresolved: 'yes' is neither true nor false"),
         ("limit=0", "limit: '0' is no number from 1 to 1000"),
         ("limit=1001", "limit"),
         ("limit=%D9%A3", "limit"),
@@ -308,6 +372,7 @@ def test_one_file_has_its_runs_and_its_places(client: Client, store: Store, path
         Changes(
             claims=[rows.claim(4, name="intent-3.json", identity=identity)],
             attempts=[rows.attempt(4, signal=9, survivors=1), rows.attempt(4, attempt=2)],
+            interruptions=[rows.interruption(4)],
             ends=[rows.end(4, target="intent-3.json", attempts=2)],
         )
     )
@@ -331,9 +396,13 @@ def test_one_file_has_its_runs_and_its_places(client: Client, store: Store, path
         "message": "exit code 1",
         "output": "no \\xff good",
         "output_bytes": 300_000_000,
+        "output_cut": True,
         "survivors": 1,
     }
     assert [run["attempt"] for run in reply.json["runs"]] == [1, 2]
+    assert reply.json["interrupted_runs"] == [
+        {"started_at": "2026-11-18T11:06:40Z", "found_at": "2026-11-18T11:06:42Z", "cause": "death"}
+    ]
     assert client.get("/api/v1/files/3").json["path"] is None
 
 
@@ -402,18 +471,20 @@ def test_retry_answers_with_the_new_file(
 
 def test_pause_resume_and_drain_answer_with_what_stands(client: Client, agent: MadeUpAdministration) -> None:
     """
-    A pause without words says who asked for it.
+    A pause says who asked for it, and which stood before.
     """
     paused = client.post("/api/v1/pause", {"message": "new\nporch"})
     again = client.post("/api/v1/pause", {"message": ""})
     agent.draining = Draining(running=2, queued=0, waiting=7)
     drained = client.post("/api/v1/drain")
+    assert client.get("/api/v1/pauses").json["pauses"] == drained.json["pauses"]
     resumed = client.post("/api/v1/resume", {})
 
     since = "2026-11-18T11:06:40Z"
-    assert paused.json == {"pauses": {"operator": {"since": since, "message": "new\\nporch"}}}
+    first = {"since": since, "message": f"new\\nporch ({ALICE.user})"}
+    assert paused.json == {"pauses": {"operator": first}, "before": None}
     words = again.json["pauses"]["operator"]["message"]
-    assert words == f"asked for by uid 1000, pid {ALICE.pid} (?)"
+    assert (words, again.json["before"]) == (f"asked for by {ALICE.user}", first)
     assert drained.json == {
         "drained": False,
         "running": 2,
@@ -425,6 +496,7 @@ def test_pause_resume_and_drain_answer_with_what_stands(client: Client, agent: M
         },
     }
     assert resumed.json == {"lifted": ["operator", "drain"], "pauses": {}}
+    assert client.get("/api/v1/pauses").json == {"pauses": {}}
 
 
 @pytest.mark.parametrize(
@@ -557,6 +629,10 @@ def test_every_change_is_logged_with_who_asked_for_it(
         client.post("/api/v1/resume")
         client.post("/api/v1/resume")
         client.post("/api/v1/reload")
+        agent.reloaded = replace(
+            agent.reloaded, changed={"agent.settle": ("1s", "2s")}, needs_restart={"agent.name": ("a", "b")}
+        )
+        client.post("/api/v1/reload")
         client.post("/api/v1/stop")
         agent.error = BusyError("ask again")
         client.post("/api/v1/files/7/retry")
@@ -566,11 +642,12 @@ def test_every_change_is_logged_with_who_asked_for_it(
     who = f"; asked for by uid 1000, pid {ALICE.pid} (?)"
     assert caplog.messages == [
         f"retry of file 7: as {agent.store_id}-99 (a\\xff.json){who}",
-        f"pause (new porch): done{who}",
+        f"pause (new porch ({ALICE.user})): done{who}",
         f"drain: done{who}",
         f"resume: operator, drain{who}",
         f"resume: nothing was paused{who}",
         f"reload: nothing changed{who}",
+        f'reload: agent.settle is "2s", was "1s"; agent.name is "b" after a restart{who}',
         f"stop: done{who}",
         f"reload: refused, bad\\nworse{who}",
     ]
@@ -620,9 +697,10 @@ def test_an_unknown_page_lists_what_there_is(client: Client) -> None:
     assert (asked.status, sent.status) == (404, 404)
     assert "/metrics" in asked.json["routes"]
     assert asked.json["on_admin_socket"] == sent.json["routes"]
-    assert sent.json["routes"][:3] == [
+    assert sent.json["routes"][:4] == [
         "GET /api/v1/files",
         "GET /api/v1/files/<id>",
+        "GET /api/v1/pauses",
         "POST /api/v1/files/<id>/retry",
     ]
 
@@ -700,5 +778,5 @@ def test_a_pause_keeps_its_own_beginning(client: Client, agent: MadeUpAdministra
 
     assert client.post("/api/v1/pause", {"message": "x"}).json["pauses"] == {
         "disk": {"since": "2026-11-18T11:05:40Z", "message": "full"},
-        "operator": {"since": "2026-11-18T11:06:40Z", "message": "x"},
+        "operator": {"since": "2026-11-18T11:06:40Z", "message": f"x ({ALICE.user})"},
     }

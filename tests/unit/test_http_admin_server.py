@@ -26,6 +26,7 @@ import pytest
 import store_rows as rows
 from administrations import MadeUpAdministration, Retried
 from conductor_loop.errors import ConflictError
+from conductor_loop.host.process import command_name
 from conductor_loop.http import peer, wsgi
 from conductor_loop.http.admin import make_admin_app
 from conductor_loop.http.routes import make_app
@@ -110,7 +111,7 @@ def test_questions_and_changes_are_answered(house: House, caplog: pytest.LogCapt
         assert ask(house.path, "/health/live") == (200, {"alive": True})
         assert ask(house.path, "/api/v1/pause", method="POST", body={"message": "x"})[0] == 200
 
-    who = f"uid {os.geteuid()}, pid {os.getpid()} ({peer.command(os.getpid())})"
+    who = f"uid {os.geteuid()}, pid {os.getpid()} ({command_name(os.getpid())})"
     assert f"pause (x): done; asked for by {who}" in caplog.text
     assert f"listening on unix socket {house.path}" in caplog.text
 

@@ -1,10 +1,11 @@
 """
-Where a file is now.
+Where a file is now, and what a run has left behind.
 """
 
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 
 import store_rows as rows
-from conductor_loop.http.files import Whereabouts
+from conductor_loop.http.files import Whereabouts, run_document
 from conductor_loop.ledger.places import Paths
 from conductor_loop.model import Identity
-from conductor_loop.store.queries import FileRow
+from conductor_loop.store.queries import FileRow, PastAttempt
+from conductor_loop.work.capture import HeadTail
 from ledgers import paths_below
 
 STORE = "0a1b"
@@ -193,3 +195,40 @@ def test_missing_directories_are_no_error(tmp_path: Path) -> None:
     row = failed(ROW.identity, status_name="a.status")
 
     assert where(paths_below(tmp_path / "gone"), row) == (None, None, None)
+
+
+def run_of(output: bytes, limit: int) -> PastAttempt:
+    kept = HeadTail(limit)
+    kept.feed(output)
+    return PastAttempt(
+        number=7,
+        attempt=1,
+        started_at=rows.NOW,
+        duration_us=1,
+        exit_code=1,
+        signal=None,
+        kind=None,
+        message="",
+        output=kept.value(),
+        output_bytes=kept.total,
+        survivors=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "cut"),
+    [
+        (100_000, 65_536, True),
+        (100_000, 100_000, False),
+        (65_537, 65_536, True),
+        (0, 65_536, False),
+        (1, 0, True),
+    ],
+)
+def test_output_that_was_cut_is_told_from_whole_one(size: int, limit: int, cut: bool) -> None:
+    """
+    Whatever bytes there are in it: shown, those that are no text take four characters each.
+    """
+    run = run_document(run_of(random.Random(1).randbytes(size), limit))
+
+    assert (run["output_bytes"], run["output_cut"]) == (size, cut)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from conductor_loop.config import LONGEST_SOCKET_PATH
 from conductor_loop.host.process import command_name
 from conductor_loop.http.listener import ListenError
 from conductor_loop.http.peer import Peer
-from conductor_loop.http.unixsocket import LONGEST, UnixListener
+from conductor_loop.http.unixsocket import UnixListener
 from surroundings import NOBODY, need_root
 from unixclient import connect
 
@@ -123,8 +124,10 @@ def test_a_path_that_is_too_long_is_named_with_the_limit(path: Path) -> None:
     """
     In bytes, as the kernel counts; the longest one works.
     """
-    longest = path.parent / ("é" * ((LONGEST - len(str(path.parent)) - 1) // 2))
-    with pytest.raises(ListenError, match=rf"10[89] bytes are too long.*{LONGEST}.*\[admin\] socket"):
+    longest = path.parent / ("é" * ((LONGEST_SOCKET_PATH - len(str(path.parent)) - 1) // 2))
+    with pytest.raises(
+        ListenError, match=rf"10[89] bytes are too long.*{LONGEST_SOCKET_PATH}.*\[admin\] socket"
+    ):
         UnixListener(longest.with_name(longest.name + "é")).bind()
     with bound(longest):
         connect(longest).close()

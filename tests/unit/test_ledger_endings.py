@@ -28,6 +28,7 @@ from conductor_loop.model import (
     Succeeded,
     Unsettled,
 )
+from conductor_loop.store import queries
 from conductor_loop.store.changes import Changes
 from ledgers import Bench, running
 from waiting import wait_until
@@ -331,6 +332,24 @@ def test_interrupted_file_stays_for_the_next_start(tmp_path: Path) -> None:
 
         assert (job.attempt, job.interruptions) == (1, 0)
         finish(bench, job)
+
+
+def test_run_that_a_stop_cut_off_is_kept_and_ends_the_wait(tmp_path: Path) -> None:
+    """
+    It is in the file's story, and the wait is that until it began, not until the run after the restart.
+    """
+    with running(tmp_path) as bench:
+        bench.offer("intent-a.json")
+        job = bench.take()
+        started_at = job.discovered_at + 3 * clock.SECOND
+        bench.report(job, Interrupted(), run=Run(started_at=started_at, duration=0.1, signal=15))
+    with running(tmp_path) as bench:
+        with bench.store.reader() as connection:
+            (cut_off,) = queries.interruptions(connection, job.number)
+        finish(bench, bench.take())
+
+        assert (cut_off.started_at, cut_off.cause) == (started_at, "stop")
+        assert bench.row(job.number).wait_us == 3 * clock.SECOND
 
 
 def test_too_many_waiting_files_pause_intake_until_they_are_fewer(tmp_path: Path) -> None:

@@ -8,13 +8,25 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from conductor_loop.errors import ConfigError, OwnedError
-from conductor_loop.ledger.locks import LOCK_NAME, DirectoryLock, _is_file, holder
+from conductor_loop.errors import CommandAtWorkError, ConfigError, OwnedError
+from conductor_loop.ledger.locks import (
+    LOCK_NAME,
+    DirectoryLock,
+    Role,
+    _is_file,
+    agent_at,
+    await_free,
+    holder,
+    lock_for_command,
+)
 
 AGENT_ROOT = Path(__file__).parent.parent.parent / "agent"
 HOLDER = """
@@ -57,7 +69,7 @@ def test_close_frees_it(tmp_path: Path) -> None:
     lock.close()
 
     with closing(DirectoryLock(tmp_path, "next")):
-        assert (tmp_path / LOCK_NAME).read_text() == "next\n"
+        assert (tmp_path / LOCK_NAME).read_text() == "agent next\n"
 
 
 def test_death_of_the_holder_frees_it(tmp_path: Path) -> None:
@@ -101,6 +113,81 @@ def test_holder_that_wrote_nothing_is_unknown(tmp_path: Path) -> None:
             DirectoryLock(tmp_path, "next")
 
 
+def test_command_that_ends_is_waited_for(tmp_path: Path) -> None:
+    """
+    An agent takes the directory over from it, and so does another command.
+    """
+    for role in Role:
+        with soon(lock_for_command(tmp_path).close):
+            DirectoryLock(tmp_path, "me", role=role, patience=20).close()
+        with soon(lock_for_command(tmp_path).close):
+            await_free(tmp_path, 20)
+
+
+def test_command_that_goes_on_is_named(tmp_path: Path) -> None:
+    """
+    With what to do; it is no mistake in the configuration.
+    """
+    words = f"another conductor-loop command (pid {os.getpid()}) is at work in {tmp_path}; try again"
+    with closing(lock_for_command(tmp_path)):
+        with pytest.raises(CommandAtWorkError) as locking:
+            DirectoryLock(tmp_path, "me", patience=0.1)
+        with pytest.raises(CommandAtWorkError) as awaiting:
+            await_free(tmp_path, 0.1)
+
+    assert str(locking.value) == str(awaiting.value) == words
+    assert locking.value.exit_code == 1
+
+
+def test_agent_is_not_waited_for(tmp_path: Path) -> None:
+    """
+    It stays; who waited for it would only be told later.
+    """
+    began = time.monotonic()
+    with closing(DirectoryLock(tmp_path, "the agent 'one'")):
+        with pytest.raises(OwnedError, match="in use by the agent 'one'"):
+            lock_for_command(tmp_path)
+        with pytest.raises(OwnedError, match="in use by the agent 'one'"):
+            await_free(tmp_path, 20)
+    assert time.monotonic() - began < 5
+
+
+def test_line_of_the_holder_before_does_not_stand_for_the_one_of_now(tmp_path: Path) -> None:
+    """
+    An agent was killed, and a command that has just taken the directory has not written its own line yet.
+    """
+    lock = lock_for_command(tmp_path)
+    own = (tmp_path / LOCK_NAME).read_text()
+    (tmp_path / LOCK_NAME).write_text("agent the agent 'one', process 7\n")
+
+    def go_on() -> None:
+        (tmp_path / LOCK_NAME).write_text(own)
+        lock.close()
+
+    with soon(go_on, seconds=0.02):
+        DirectoryLock(tmp_path, "me", patience=20).close()
+
+
+def test_only_an_agent_is_one(tmp_path: Path) -> None:
+    """
+    Commands that ask for the agent need not wait for another command.
+    """
+    with closing(lock_for_command(tmp_path)):
+        assert agent_at(tmp_path) is None
+    with closing(DirectoryLock(tmp_path, "the agent 'one'")):
+        assert agent_at(tmp_path) == (os.getpid(), "the agent 'one'", Role.AGENT)
+
+
+@contextmanager
+def soon(act: Callable[[], object], seconds: float = 0.15) -> Iterator[None]:
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
 def test_symlink_in_its_place_is_not_followed(tmp_path: Path) -> None:
     """
     It would empty the file that it names.
@@ -119,7 +206,7 @@ def test_holder_is_known_without_a_try_to_lock(tmp_path: Path) -> None:
     """
     assert holder(tmp_path) is None
     with closing(DirectoryLock(tmp_path, "agent 'one'")):
-        assert holder(tmp_path) == (os.getpid(), "agent 'one'")
+        assert holder(tmp_path) == (os.getpid(), "agent 'one'", Role.AGENT)
     assert holder(tmp_path) is None
     assert holder(tmp_path / "missing") is None
 
@@ -131,7 +218,7 @@ def test_holder_that_says_nothing_has_a_number(tmp_path: Path) -> None:
     with closing(DirectoryLock(tmp_path, "agent 'one'")):
         os.truncate(tmp_path / LOCK_NAME, 0)
 
-        assert holder(tmp_path) == (os.getpid(), f"process {os.getpid()}")
+        assert holder(tmp_path) == (os.getpid(), f"process {os.getpid()}", Role.AGENT)
 
 
 @pytest.mark.parametrize(

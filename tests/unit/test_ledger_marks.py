@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from conductor_loop import clock
 from conductor_loop.ledger.marks import Mark, Marks, read_boot_id, read_marks
 from conductor_loop.model import Job
 
@@ -32,6 +33,16 @@ def job(number: int, *, attempt: int = 1, interruptions: int = 0) -> Job:
         unchanged_since=0,
         interruptions=interruptions,
     )
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> int:
+    """
+    The moment at which everything here happens.
+    """
+    moment = 1_795_419_798_123_456
+    monkeypatch.setattr(clock, "now_us", lambda: moment)
+    return moment
 
 
 @pytest.fixture
@@ -61,19 +72,21 @@ def test_first_start_finds_nothing(path: Path) -> None:
     assert left_behind(path) == []
 
 
-def test_mark_tells_the_attempt_and_then_its_process(path: Path, marks: Marks) -> None:
+def test_mark_tells_the_attempt_and_then_its_process(path: Path, marks: Marks, now: int) -> None:
     """
-    Before the spawn there is no process to name; the file was about to run all the same.
+    Before the spawn there is no process to name; the file was about to run all the same. The start stays as it is.
     """
     marks.running(1, job(7, attempt=2, interruptions=1))
     before = left_behind(path)
     marks.spawned(1, 4711, 123456)
 
-    assert before == [Mark("0123456789-7", 2, 1, "boot")]
-    assert left_behind(path) == [Mark("0123456789-7", 2, 1, "boot", 4711, 123456)]
+    assert before == [Mark("0123456789-7", 2, 1, "boot", now)]
+    assert left_behind(path) == [Mark("0123456789-7", 2, 1, "boot", now, 4711, 123456)]
 
 
-def test_next_job_of_a_worker_does_not_keep_the_process_of_the_last(path: Path, marks: Marks) -> None:
+def test_next_job_of_a_worker_does_not_keep_the_process_of_the_last(
+    path: Path, marks: Marks, now: int
+) -> None:
     """
     Its number may belong to somebody else by then.
     """
@@ -82,7 +95,7 @@ def test_next_job_of_a_worker_does_not_keep_the_process_of_the_last(path: Path, 
     marks.clear(0)
     marks.running(0, job(2))
 
-    assert left_behind(path) == [Mark("0123456789-2", 1, 0, "boot")]
+    assert left_behind(path) == [Mark("0123456789-2", 1, 0, "boot", now)]
 
 
 def test_clear_takes_back_one_worker_only(path: Path, marks: Marks) -> None:
@@ -124,7 +137,20 @@ def test_marks_outlive_a_killed_process(path: Path) -> None:
     here = Path(__file__).parent
     subprocess.run([sys.executable, "-c", script, path, here, here.parent.parent / "agent"], check=False)
 
-    assert left_behind(path) == [Mark("0123456789-5", 1, 0, "boot")]
+    (mark,) = left_behind(path)
+    assert mark == Mark("0123456789-5", 1, 0, "boot", mark.started_at)
+    assert mark.started_at is not None
+
+
+def test_mark_of_an_older_program_says_nothing_of_the_start(path: Path) -> None:
+    """
+    Everything else is known, and the interruption counts.
+    """
+    path.write_bytes(
+        b'{"id": "old-1", "attempt": 1, "interruptions": 0, "boot": "b", "pid": 7, "start_time": 9}'
+    )
+
+    assert left_behind(path) == [Mark("old-1", 1, 0, "b", None, 7, 9)]
 
 
 @pytest.mark.parametrize(

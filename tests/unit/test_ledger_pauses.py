@@ -12,6 +12,7 @@ from conductor_loop.ledger.admission import Admission
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.pauses import Pauses, SetPause
 from conductor_loop.metrics.live import Live
+from conductor_loop.metrics.snapshot import Pause
 from conductor_loop.model import PauseReason
 from conductor_loop.store import queries
 from ledgers import Bench, running
@@ -102,14 +103,18 @@ def test_only_what_somebody_asked_for_is_remembered(made: Set, reason: PauseReas
 @pytest.mark.parametrize("reason", [PauseReason.OPERATOR, PauseReason.DRAIN])
 def test_operator_and_drain_survive_a_restart(tmp_path: Path, reason: PauseReason) -> None:
     """
-    Nobody is surprised by files that run while he works on the machine.
+    Nobody is surprised by files that run while he works on the machine. They keep their beginning.
     """
     with running(tmp_path) as bench:
         bench.ledger.set_pause(reason, "maintenance")
         wait_until(lambda: kept(bench) == {reason})
+        since = bench.live.snapshot().pauses[reason].since
     with running(tmp_path) as bench:
         assert bench.ledger.admission.paused()
-        assert bench.live.snapshot().pauses[reason].message == "maintenance"
+        assert bench.live.snapshot().pauses[reason] == Pause(since, "maintenance")
+        assert bench.ledger.change_pause(reason, "still") == Pause(since, "maintenance")
+    with running(tmp_path) as bench:
+        assert bench.live.snapshot().pauses[reason] == Pause(since, "still")
         bench.ledger.set_pause(reason, None)
         wait_until(lambda: not kept(bench))
         wait_until(lambda: not bench.ledger.admission.paused())

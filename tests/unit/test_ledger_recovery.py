@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conductor_loop.clock import SECOND
 from conductor_loop.ledger import moves
 from conductor_loop.ledger.marks import Mark
 from conductor_loop.ledger.places import Places
@@ -65,8 +66,8 @@ def ended(**own: Any) -> FileRow:
     return row(**values | own)
 
 
-def mark(interruptions: int = 0) -> Mark:
-    return Mark(id="store-1", attempt=1, interruptions=interruptions, boot="boot")
+def mark(interruptions: int = 0, started_at: int | None = None) -> Mark:
+    return Mark(id="store-1", attempt=1, interruptions=interruptions, boot="boot", started_at=started_at)
 
 
 ONCE_INTERRUPTED = row(interruptions=1)
@@ -90,6 +91,8 @@ VANISHED = ended(outcome="vanished", kind="vanished", target=None, status_name=N
         (Found(row=ONCE_INTERRUPTED, in_slot=RENAMED, mark=mark(1)), Resume(ONCE_INTERRUPTED, 2)),
         (Found(row=TWICE_INTERRUPTED, in_slot=RENAMED, mark=mark(2)), Poison(TWICE_INTERRUPTED, 3)),
         (Found(row=row(interruptions=3), in_slot=RENAMED, mark=mark(2)), Poison(row(interruptions=3), 3)),
+        (Found(row=row(), in_slot=RENAMED, mark=mark(0, NOW)), Resume(row(), 1, NOW)),
+        (Found(row=row(), in_slot=RENAMED, mark=mark(2, NOW)), Poison(row(), 3, NOW)),
         (Found(row=row(), in_handoff=FILE), Claim(row())),
         (Found(row=row(), in_handoff=RENAMED), Claim(row())),
         (Found(row=row(), in_handoff=OTHER), Vanish(row())),
@@ -384,6 +387,29 @@ def test_a_retry_whose_moves_power_loss_undid_is_filed_without_running(tmp_path:
 
         assert bench.listing("processed") == ["1-x"]
         assert bench.listing("failed") == []
+
+
+def test_run_that_the_agents_death_cut_off_is_kept_and_ends_the_wait(tmp_path: Path) -> None:
+    """Once, also where the recovery itself was cut short; and the later ones beside it, of which it is the first."""
+    with closing(Site(tmp_path)) as site:
+        left = Left(1, "running", "x", Outcome.PROCESSED).make(site)
+    (file_id,) = left
+    first = {file_id: dataclasses.replace(left[file_id], started_at=NOW + 3 * SECOND)}
+    second = {file_id: dataclasses.replace(left[file_id], started_at=NOW + 9 * SECOND, interruptions=1)}
+    for marks in (first, first, second):
+        with running(tmp_path, marks=marks) as bench, bench.store.reader() as connection:
+            found = queries.interruptions(connection, 1)
+    with running(tmp_path) as bench:
+        job = bench.take()
+        bench.report(job)
+        bench.wait_filed(job)
+
+        assert [(one.started_at, one.cause) for one in found] == [
+            (NOW + 3 * SECOND, "death"),
+            (NOW + 9 * SECOND, "death"),
+        ]
+        assert (bench.row(1).wait_us, bench.row(1).attempts) == (3 * SECOND, 1)
+        assert job.interruptions == 2
 
 
 STATES = (

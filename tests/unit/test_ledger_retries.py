@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from conductor_loop import clock
-from conductor_loop.errors import BusyError, ConductorError, ConflictError, NotFoundError, StoreError
+from conductor_loop.errors import (
+    BusyError,
+    ConductorError,
+    ConflictError,
+    NotFoundError,
+    PausedError,
+    StoreError,
+)
 from conductor_loop.ledger import claims, failed, moves, naming, syncer
 from conductor_loop.ledger import ledger as ledger_module
 from conductor_loop.ledger.handoff import HandoffKeeper
@@ -178,7 +185,7 @@ def test_unknown_number_is_said(bench: Bench, number: int, dry_run: bool) -> Non
     """
     end(bench, "intent-a.json")
 
-    with pytest.raises(NotFoundError, match=f"there is no file {number} in the history"):
+    with pytest.raises(NotFoundError, match=f"there is no file .*-{number}: there never was"):
         bench.ledger.retry(number, dry_run=dry_run)
 
 
@@ -295,6 +302,8 @@ def test_pause_holds_retries_too(bench: Bench, reason: PauseReason) -> None:
     end(bench, "intent-a.json")
     bench.ledger.change_pause(reason, "maintenance")
     refused(bench, 1, rf"intake is paused \({reason}: maintenance\)")
+    with pytest.raises(PausedError):  # by which a client knows that it is no matter of the file
+        bench.ledger.retry(1, dry_run=True)
 
     bench.ledger.change_pause(reason, None)
     assert bench.ledger.retry(1).number == 2
@@ -682,13 +691,15 @@ def test_pause_that_is_changed_tells_what_was_before_and_is_durable(bench: Bench
         with bench.store.reader() as connection:
             return set(queries.pauses(connection))
 
-    assert bench.ledger.change_pause(PauseReason.OPERATOR, "maintenance") is False
+    assert bench.ledger.change_pause(PauseReason.OPERATOR, "maintenance") is None
     assert kept() == {"operator"}
-    assert bench.ledger.change_pause(PauseReason.OPERATOR, "still") is True
+    before = bench.ledger.change_pause(PauseReason.OPERATOR, "still")
+    assert before is not None
+    assert before.message == "maintenance"
     assert bench.live.snapshot().pauses[PauseReason.OPERATOR].message == "still"
-    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is True
+    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is not None
     assert kept() == set()
-    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is False
+    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is None
 
 
 def test_pause_that_waits_for_the_store_says_so(bench: Bench) -> None:
@@ -700,7 +711,7 @@ def test_pause_that_waits_for_the_store_says_so(bench: Bench) -> None:
         pytest.raises(StoreError, match=r"the pause \(operator\) waits for the store"),
     ):
         bench.ledger.change_pause(PauseReason.OPERATOR, "maintenance", timeout=0.5)
-    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is True
+    assert bench.ledger.change_pause(PauseReason.OPERATOR, None) is not None
 
     with (
         bench.held(),

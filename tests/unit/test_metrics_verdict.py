@@ -66,6 +66,8 @@ def test_the_document_has_every_key_of_the_contract(live: Live, monotonic: Clock
         "timestamp",
         "uptime",
         "version",
+        "agent",
+        "instance_id",
         "config_hash",
         "components",
         "details",
@@ -97,7 +99,7 @@ def test_a_pause_shows_in_its_component(live: Live, reason: PauseReason, compone
     found = verdict.document(live.snapshot(), version="", config_hash="")
     assert states(live) == {component: "degraded"}
     assert found["status"] == "degraded"
-    assert {component: "because"} == found["details"]["components"]
+    assert found["details"]["components"] == {component: f"intake is paused ({reason}): because"}
     assert found["details"]["paused"][reason]["message"] == "because"
     live.resume(reason)
     assert states(live) == {}
@@ -157,7 +159,10 @@ def test_the_worst_of_what_is_said_counts_and_all_is_explained(live: Live):
 
     assert states(live) == {"worker_pool": "unhealthy", "disk": "degraded"}
     assert verdict_now.status is State.UNHEALTHY
-    assert verdict_now.components["worker_pool"].message == "a handler is late; too many"
+    assert (
+        verdict_now.components["worker_pool"].message
+        == "a handler is late; intake is paused (retries): too many"
+    )
     assert verdict_now.components["store"].message == ""
 
 
@@ -238,3 +243,26 @@ def test_old_versions_of_sqlite_are_warned_of(version: str, old: bool):
 
     assert old == bool(found)
     assert not old or (version in str(found) and "3.51.3" in str(found))
+
+
+def test_it_is_told_which_agent_this_is() -> None:
+    """
+    Two agents with the same port are not to be taken for each other.
+    """
+    live = Live(max_workers=1, command_name="porch", agent_name="edge-1", store_id="5f3c")
+
+    found = verdict.document(live.snapshot(), version="", config_hash="")
+
+    assert (found["agent"], found["instance_id"]) == ("edge-1", "5f3c")
+
+
+def test_warnings_have_keys_by_which_they_can_be_left_out(live: Live):
+    """
+    Beside the list of their words.
+    """
+    live.warn("sqlite", "SQLite is old")
+
+    found = verdict.document(live.snapshot(), version="", config_hash="")
+
+    assert found["warnings"] == ["SQLite is old"]
+    assert found["details"]["warnings"] == {"sqlite": "SQLite is old"}

@@ -167,6 +167,41 @@ def test_relay_waits_for_its_taker_only_where_it_is_to() -> None:
     assert ends == {False: True, True: False}
 
 
+def test_held_relay_delivers_what_it_was_sent_once_it_is_released() -> None:
+    """
+    In order, and what comes later at once.
+    """
+    got: list[int] = []
+    carrier = Relay("courier", got.append, held=True)
+    carrier.start(no_crash)
+    carrier.send(1)
+    carrier.send(2)
+    carrier.join(Deadline.after(0.05))
+    assert (got, carrier.alive) == ([], True)
+    carrier.release()
+    wait_until(lambda: got == [1, 2])
+    carrier.send(3)
+    wait_until(lambda: got == [1, 2, 3])
+    carrier.request_stop()
+
+    assert carrier.join(Deadline.after(10))
+    assert not carrier.alive
+
+
+def test_held_relay_delivers_when_it_is_stopped() -> None:
+    """
+    What it waited for never came, and what was sent is not lost.
+    """
+    got: list[int] = []
+    carrier = Relay("courier", got.append, held=True)
+    carrier.start(no_crash)
+    carrier.send(1)
+    carrier.request_stop()
+
+    assert carrier.join(Deadline.after(10))
+    assert got == [1]
+
+
 def test_crash_of_the_taker_is_a_crash_of_the_relay() -> None:
     """
     It does not end in silence.

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import store_rows as rows
-from conductor_loop.errors import ConflictError, CorruptStoreError, StoreError
+from conductor_loop.errors import ConflictError, CorruptStoreError, NotFoundError, StoreError
 from conductor_loop.store import backup
 from conductor_loop.store.backup import back_up, plan
 from conductor_loop.store.database import Store
@@ -141,7 +141,7 @@ def test_no_such_directory(store: Store, state: Path, tmp_path: Path) -> None:
     """
     It is not made: a slip of the pen would put the copy anywhere.
     """
-    with pytest.raises(StoreError, match="missing: No such file or directory; a directory is needed here"):
+    with pytest.raises(NotFoundError, match="missing: no such directory; make it first"):
         back_up(schema(state), tmp_path / "missing" / "mine.db")
 
 

@@ -11,16 +11,21 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import store_rows as rows
 from conductor_loop.errors import StoreError
-from conductor_loop.store import engine, inspection
+from conductor_loop.store import engine, inspection, queries
 from conductor_loop.store.database import Store
+from conductor_loop.store.schema import schema
+from conductor_loop.store.view import View
 from untouched import picture
+from waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
 KILLED = f"""
@@ -34,6 +39,20 @@ changes = rows.whole_life(1, 2)
 changes.claims.append(rows.claim(3))
 store.writer.commit(changes)
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+RESTARTING = f"""
+import sys
+sys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent / "agent")!r}]
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+import store_rows as rows
+from conductor_loop.store.database import Store
+for number in count(4):
+    with closing(Store.open(Path(sys.argv[1]), now=rows.NOW)) as store:
+        store.writer.commit(rows.whole_life(number))
 """
 
 
@@ -133,6 +152,76 @@ def test_it_is_read_beside_a_busy_writer(tmp_path: Path) -> None:
     assert highest[-1] > 0
 
 
+def test_agent_may_stop_between_the_look_and_the_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It takes log and index away, which were to be read.
+    """
+    store = Store.open(tmp_path, now=rows.NOW)
+    store.writer.commit(rows.whole_life(1))
+    with before_opening(monkeypatch, store.close):
+        assert inspection.contents(tmp_path, 5).highest_number == 1
+
+
+def test_agent_that_stops_removes_the_index_before_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is seen in between is not taken for good.
+    """
+    make_killed(tmp_path)
+    index, away = tmp_path / "history.db-shm", tmp_path / "away"
+    index.rename(away)
+    monkeypatch.setattr(inspection, "_UNSETTLED_SECONDS", 20)
+    timer = threading.Timer(0.1, away.rename, [index])
+    timer.start()
+    try:
+        assert inspection.contents(tmp_path, 5).highest_number == 3
+    finally:
+        timer.join()
+
+
+@pytest.mark.slow
+def test_it_is_read_beside_agents_that_start_and_stop(tmp_path: Path) -> None:
+    """
+    Whatever a look meets: no log yet, a log without an index, neither any more.
+    """
+    make(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", RESTARTING, tmp_path]) as agents:
+        try:
+            wait_until(lambda: inspection.contents(tmp_path, 5).highest_number > 3, timeout=30)
+            ends_at = time.monotonic() + 4
+            highest = []
+            while time.monotonic() < ends_at:
+                highest.append(inspection.contents(tmp_path, 5).highest_number)
+                with View(tmp_path).reader() as connection:
+                    highest.append(queries.highest_number(connection))
+        finally:
+            agents.kill()
+
+    assert highest == sorted(highest)
+    assert highest[-1] > highest[0]
+
+
+@contextmanager
+def before_opening(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Iterator[None]:
+    """
+    Have something happen once, when it is known how the database is to be opened, and before it is.
+    """
+    choose, acts = engine._traceless, [act]
+
+    def choose_and_act(path: Path) -> str:
+        mode = choose(path)
+        if acts:
+            acts.pop()()
+        return mode
+
+    monkeypatch.setattr(engine, "_traceless", choose_and_act)
+    yield
+    assert not acts
+
+
 def test_database_of_an_older_program_is_recognised_by_its_schema_alone(tmp_path: Path) -> None:
     """
     Its tables may lack columns that the questions name.
@@ -157,6 +246,19 @@ def test_missing_database(tmp_path: Path) -> None:
         inspection.contents(tmp_path, 5)
 
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("ask", [schema, View, partial(inspection.contents, deadline_seconds=5)])
+def test_empty_file_is_no_database_yet(tmp_path: Path, ask: Callable[[Path], object]) -> None:
+    """
+    As it is for the agent, which replaces it when it starts.
+    """
+    (tmp_path / "history.db").touch()
+
+    with pytest.raises(StoreError, match=r"history\.db: no such database; the agent makes it"):
+        ask(tmp_path)
+
+    assert os.listdir(tmp_path) == ["history.db"]
 
 
 def test_damage_is_listed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 import store_rows as rows
-from conductor_loop.model import FoundBy, Kind, Outcome
+from conductor_loop.model import Cause, FoundBy, Kind, Outcome
 from conductor_loop.store import queries, tables
 from conductor_loop.store.changes import Changes
 from conductor_loop.store.database import Store
@@ -149,6 +149,39 @@ def test_first_starts_are_those_of_open_files_that_ran(store: Store) -> None:
         assert queries.first_starts(connection) == {2: rows.attempt(2).started_at}
 
 
+def test_run_that_was_cut_off_is_a_first_start_too(store: Store) -> None:
+    """
+    Also where no attempt followed it yet, and the first of several.
+    """
+    cut_off = [rows.interruption(2), rows.interruption(3), rows.interruption(3, started_at=rows.NOW - 9)]
+    store.writer.commit(
+        Changes(
+            claims=[rows.claim(number) for number in (2, 3)],
+            attempts=[rows.attempt(2)],
+            interruptions=cut_off,
+        )
+    )
+
+    with store.reader() as connection:
+        assert queries.first_starts(connection) == {2: rows.NOW + 1, 3: rows.NOW - 9}
+
+
+def test_interruptions_of_a_file_come_back_in_their_order(store: Store) -> None:
+    """
+    When each run began, when it was found out and what cut it off; found out again, it is the same.
+    """
+    later = rows.interruption(2, started_at=rows.NOW + 9, cause=Cause.STOP)
+    store.writer.commit(Changes(interruptions=[later, rows.interruption(2), rows.interruption(3)]))
+    store.writer.commit(Changes(interruptions=[rows.interruption(2, found_at=rows.NOW + 5_000_000)]))
+
+    with store.reader() as connection:
+        found = queries.interruptions(connection, 2)
+    assert [(one.started_at, one.found_at, one.cause) for one in found] == [
+        (rows.NOW + 1, rows.NOW + 2_000_000, "death"),
+        (rows.NOW + 9, rows.NOW + 2_000_000, "stop"),
+    ]
+
+
 def plans_of(store: Store, question: Callable[[Connection], object]) -> list[str]:
     """
     Return how SQLite answers each statement of a question.
@@ -178,9 +211,30 @@ def test_a_retry_is_found_by_the_file_that_it_was(store: Store) -> None:
         assert queries.retried_as(connection, 1) == 4
         assert queries.retried_as(connection, 2) is None
         assert queries.retried_as(connection, 99) is None
-    [plan] = plans_of(store, lambda connection: queries.retried_as(connection, 1))
+        assert queries.retries_of(connection, [99, 2, 1]) == {1: 4}
+        assert queries.retries_of(connection, []) == {}
+    [plan] = plans_of(store, lambda connection: queries.retries_of(connection, range(1, 1001)))
     assert "ix_files_retry_of" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_last_attempt_is_that_of_the_files_count(store: Store) -> None:
+    """
+    By the keys of both tables, whichever files are asked for.
+    """
+    changes = Changes(claims=[rows.claim(number) for number in (1, 2, 3)])
+    changes.attempts = [
+        rows.attempt(1, message="first"),
+        rows.attempt(1, attempt=2, kind=Kind.TIMEOUT, message="second"),
+        rows.attempt(3),
+    ]
+    changes.waits = [rows.wait(1, attempts=2), rows.wait(3, attempts=1)]
+    store.writer.commit(changes)
+
+    with store.reader() as connection:
+        assert queries.last_attempts(connection, [2, 1]) == {1: (Kind.TIMEOUT, "second")}
+    [plan] = plans_of(store, lambda connection: queries.last_attempts(connection, [1, 2]))
+    assert "SCAN" not in plan
 
 
 def test_open_retry_knows_where_its_file_was(store: Store) -> None:

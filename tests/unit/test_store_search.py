@@ -61,7 +61,12 @@ def write_history(store: Store, count: int = 60) -> None:
     for number in range(1, count + 1):
         claimed_at = rows.NOW + number * 60 * SECOND
         changes.claims.append(
-            rows.claim(number, name=f"intent-{'ab'[number % 2]}-{number}.json", claimed_at=claimed_at)
+            rows.claim(
+                number,
+                name=f"intent-{'ab'[number % 2]}-{number}.json",
+                claimed_at=claimed_at,
+                retry_of=None if number % 4 else number // 2,
+            )
         )
         if number <= count - 6 or number % 2:
             outcome, kind = dice.choice(ways)
@@ -78,11 +83,15 @@ def expected(store: Store, filter: FileFilter) -> list[int]:
     """
     with store.reader() as connection:
         everything = [queries.file(connection, number) for number in range(1, 61)]
-    return [row.number for row in reversed(everything) if row is not None and _fits(row, filter)]
+    kept = [row for row in everything if row is not None]
+    retried = {row.retry_of for row in kept if row.outcome != Outcome.VANISHED}
+    return [row.number for row in reversed(kept) if _fits(row, filter, retried)]
 
 
-def _fits(row: queries.FileRow, filter: FileFilter) -> bool:
+def _fits(row: queries.FileRow, filter: FileFilter, retried: set[int | None]) -> bool:
     moment = row.claimed_at if row.finished_at is None else row.finished_at
+    if filter.unresolved and (row.outcome not in ("failed", "rejected") or row.number in retried):
+        return False
     return (
         (not filter.outcomes or (row.outcome or OPEN) in filter.outcomes)
         and (not filter.kinds or row.kind in filter.kinds)
@@ -116,6 +125,11 @@ FILTERS = [
     wanted(since_at=MOMENT, until_at=MOMENT + HOUR, kinds=[Kind.TIMEOUT, Kind.COMMAND_FAILED]),
     wanted(since_at=MOMENT + 90 * HOUR),
     wanted(since_at=MOMENT, until_at=MOMENT),
+    wanted(unresolved=True),
+    wanted(unresolved=True, outcomes=[Outcome.FAILED]),
+    wanted(unresolved=True, outcomes=[Outcome.PROCESSED, OPEN]),
+    wanted(unresolved=True, kinds=[Kind.VANISHED]),
+    wanted(unresolved=True, kinds=[Kind.TIMEOUT], since_at=MOMENT),
 ]
 
 
@@ -166,7 +180,7 @@ def test_the_made_up_history_has_something_for_most_filters(store: Store) -> Non
     """
     write_history(store)
 
-    assert sum(bool(expected(store, one)) for one in FILTERS) >= len(FILTERS) - 6
+    assert sum(bool(expected(store, one)) for one in FILTERS) >= len(FILTERS) - 8
     assert len(expected(store, wanted(outcomes=[OPEN]))) == 3
 
 
@@ -248,6 +262,8 @@ def fill(store: Store, count: int) -> None:
         (wanted(), "SCAN files"),
         (wanted(outcomes=[Outcome.FAILED]), "USING INDEX ix_files_unsuccessful"),
         (wanted(kinds=[Kind.TIMEOUT]), "USING INDEX ix_files_unsuccessful"),
+        (wanted(unresolved=True), "USING INDEX ix_files_unsuccessful"),
+        (wanted(unresolved=True), "newer USING INDEX ix_files_retry_of (retry_of=?)"),
         (wanted(outcomes=[OPEN]), "USING INDEX ix_files_open"),
         (
             wanted(outcomes=[Outcome.FAILED, Outcome.REJECTED], since_at=rows.NOW + 1900),

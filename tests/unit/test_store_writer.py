@@ -81,6 +81,7 @@ def test_empty_changes_are_false_and_write_nothing(store: Store) -> None:
         Changes(identities=[IdentityRow(number=1, identity=rows.claim().identity)]),
         Changes(waits=[rows.wait()]),
         Changes(attempts=[rows.attempt()]),
+        Changes(interruptions=[rows.interruption()]),
         Changes(ends=[rows.end()]),
         Changes(targets=[TargetRow(number=1, target="a", status_name="b")]),
         Changes(filed=[rows.filed()]),
@@ -117,6 +118,7 @@ def test_same_commit_twice_is_the_same_as_once(store: Store) -> None:
     changes = rows.whole_life(1, 2, 3)
     changes.claims.append(rows.claim(4))
     changes.waits.append(rows.wait(4))
+    changes.interruptions.append(rows.interruption(4))
     changes.samples.append(Sample(taken_at=7, disk_free={"/": 5}))
     changes.pauses.update({"operator": (rows.NOW, "maintenance"), "drain": None})
     store.writer.commit(changes)

@@ -382,14 +382,28 @@ def test_other_failures_are_final(bench: Bench) -> None:
 
 def test_the_last_attempt_is_final(bench: Bench) -> None:
     """
-    So is one that comes after all the time there is.
+    So is one that comes after all the time there is; if it was not the only one, it says so.
     """
     bench.put()
 
     assert isinstance(bench.attempt(bench.job(attempt=2), asking).verdict, Again)
-    assert isinstance(bench.attempt(bench.job(attempt=3), asking).verdict, Failed)
+    given_up = Failed(Kind.HANDLER_ERROR, "later; given up after 3 attempts")
+    assert bench.attempt(bench.job(attempt=3), asking).verdict == given_up
     long_ago = clock.now_us() - 3601 * SECOND
-    assert isinstance(bench.attempt(bench.job(claimed_at=long_ago), asking).verdict, Failed)
+    assert bench.attempt(bench.job(claimed_at=long_ago), asking).verdict == Failed(
+        Kind.HANDLER_ERROR, "later"
+    )
+
+
+def test_what_is_never_repeated_was_not_given_up(bench: Bench) -> None:
+    """
+    Also where the attempts before it failed otherwise.
+    """
+    bench.put()
+
+    assert bench.attempt(bench.job(attempt=3), failing).verdict == Failed(
+        Kind.HANDLER_ERROR, "ValueError: no good"
+    )
 
 
 def test_each_attempt_reads_and_validates_afresh(bench: Bench) -> None:

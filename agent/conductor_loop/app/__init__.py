@@ -52,7 +52,7 @@ def run(
         try:
             agent.supervisor.run()
         except ServiceCrashError as crash:
-            agent.explain(crash)
+            agent.raise_cause(crash)
         except StopTimeoutError as late:
             # A python handler, which nothing ends but the end of the process. An orderly stop counts for no file.
             log.warning("%s", late)

@@ -91,7 +91,7 @@ class Agent:
         stack.callback(abort.close)
         # First, for it finds mistakes in the configuration.
         attempt = make_attempter(config, abort, handler).run_once
-        self.console: Relay[Sequence[Filed]] = Relay("console", show, insist=embedded)
+        self.console: Relay[Sequence[Filed]] = Relay("console", show, insist=embedded, held=True)
         base = lay_foundation(config, owner, stack, announce=self._announce)
         self.store, self.marks, self.live, self.ledger = base.store, base.marks, base.live, base.ledger
         self.keeper = HandoffKeeper(ledger=self.ledger, path=config.agent.handoff_dir)
@@ -122,7 +122,7 @@ class Agent:
         """
         return int(self.once is not None and (self._bad or not self.once.done))
 
-    def explain(self, crash: ServiceCrashError) -> None:
+    def raise_cause(self, crash: ServiceCrashError) -> None:
         """
         Raise what ended the agent, once the next start can deal with it.
         """
@@ -235,6 +235,7 @@ class Agent:
         administration = Administration(
             store=self.store,
             ledger=self.ledger,
+            marks=self.marks,
             live=self.live,
             reload=self.reloader.reload,
             stop=lambda: self.supervisor.request_stop("asked over the admin socket"),
@@ -254,6 +255,7 @@ class Agent:
     def _say_started(self, started: Callable[[], None]) -> None:
         self.live.phase("running")
         started()
+        self.console.release()  # so that what is said of the start comes before what is said of files
 
     def _beat(self) -> None:
         self.live.beat()

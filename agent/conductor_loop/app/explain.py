@@ -11,9 +11,9 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -38,6 +38,7 @@ from conductor_loop.work.processor import File
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STORE_SECONDS = 5.0
 _UNKNOWN_ID = "<id>"
+Pauses = Mapping[str, Mapping[str, str]]  #: reason -> since, message
 _ENTRIES = {
     stat.S_IFREG: "regular file",
     stat.S_IFDIR: "directory",
@@ -57,7 +58,7 @@ class Fate(enum.StrEnum):
     RUN = "run"
     REJECTED = "rejected"
     IGNORED = "ignored"
-    BLOCKED = "blocked"  #: it is acceptable and waits, for the command cannot be started
+    BLOCKED = "blocked"  #: it is acceptable and waits: intake is paused, or the command cannot be started
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Explanation:
     judgement: Judgement | None = None
     final_in: float = 0.0  #: seconds until a rejection is final
     call: Call | None = None  #: None where it would not be run, and for a Python handler
+    paused: Pauses = field(default_factory=dict)
 
     @property
     def fate(self) -> Fate:
@@ -93,12 +95,15 @@ class Explanation:
             return Fate.IGNORED
         if self.judgement is not None and self.judgement.rejection is not None:
             return Fate.REJECTED
-        return Fate.BLOCKED if self.call is not None and self.call.problem else Fate.RUN
+        return Fate.BLOCKED if self.paused or (self.call is not None and self.call.problem) else Fate.RUN
 
 
-def explain(config: Config, path: Path) -> Explanation:
+def explain(config: Config, path: Path, *, paused: Callable[[], Pauses] = dict) -> Explanation:
     """
     Say what would happen to what is at `path` if it lies in the handoff directory or were put there.
+
+    Args:
+        paused: returns why intake stands still; asked only of a file that would be taken otherwise.
 
     Raises:
         NotFoundError: there is nothing.
@@ -125,6 +130,7 @@ def explain(config: Config, path: Path) -> Explanation:
         if dropped
         else judgement.final_after,
         call=None if judgement.rejection else _call(config, name, data),
+        paused=paused(),
     )
 
 
@@ -236,7 +242,10 @@ def _free_slot(slots: Path) -> int:
     """
     Return the slot that would be taken next, as far as can be seen.
     """
-    taken = {path.parent.name for path in slots.glob("[0-9]*/*")}
+    try:
+        taken = {path.parent.name for path in slots.glob("[0-9]*/*")}
+    except PermissionError:  # not for us to see; it is a guess in any case
+        taken = set()
     return next(slot for slot in itertools.count() if str(slot) not in taken)
 
 

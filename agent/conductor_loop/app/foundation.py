@@ -4,16 +4,16 @@ What every use of a state directory stands on: its lock, directories, store, liv
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from conductor_loop import clock
 from conductor_loop.app.inheritance import end_orphans, own_state
-from conductor_loop.app.parts import author_of, paths_of, processor_name
+from conductor_loop.app.parts import author_of, command_name, paths_of
 from conductor_loop.config import Config
 from conductor_loop.ledger.ledger import Ledger
+from conductor_loop.ledger.locks import PATIENCE_SECONDS, Role
 from conductor_loop.ledger.marks import Marks, read_boot_id
 from conductor_loop.ledger.opening import Memory, open_ledger, remember
 from conductor_loop.ledger.places import Places
@@ -41,6 +41,7 @@ def lay_foundation(
     owner: str,
     stack: ExitStack,
     *,
+    role: Role = Role.AGENT,
     announce: Callable[[Sequence[Filed]], None],
     look_ahead: int | None = None,
 ) -> Foundation:
@@ -48,18 +49,22 @@ def lay_foundation(
     Take possession of the state and handoff directories, and end what a dead agent left running.
 
     Args:
-        owner: one line that a refused second agent shows.
+        owner: how others name who holds the directories, in one line.
         stack: closes everything, in the right order.
+        role: what holds them.
         announce: told of filed files; must return at once.
         look_ahead: instead of the configured one.
 
     Raises:
+        CommandAtWorkError: a command uses it, and did not end soon.
         ConfigError: something cannot be used, or another agent uses it.
         StoreError: the store cannot be used.
         PermissionDeniedError: this user may not.
     """
-    own_state(config, owner, stack)
-    places = Places(paths_of(config), agent=config.agent.name, owner=owner)
+    own_state(config, owner, stack, role=role)
+    places = Places(
+        paths_of(config), agent=config.agent.name, owner=owner, role=role, patience=PATIENCE_SECONDS
+    )
     stack.callback(places.close)
     store = Store.open(config.agent.state_dir, now=clock.now_us())
     stack.callback(store.close)
@@ -88,13 +93,16 @@ def lay_foundation(
 def _make_live(config: Config, store: Store, memory: Memory) -> Live:
     live = Live(
         max_workers=config.agent.max_workers,
-        command_name=os.path.basename(processor_name(config)),
+        command_name=command_name(config),
         totals=memory.totals,
         recent=memory.recent,
         last_success_at=memory.last_success_at,
         store_id=store.store_id,
+        agent_name=config.agent.name,
     )
     live.warn("sqlite", old_sqlite(Store.sqlite_version))
     if store.set_aside is not None:
         live.warn("set_aside", f"the store was damaged and set aside as {store.set_aside}")
+    if store.put_back is not None:
+        live.warn("put_back", store.put_back.describe())
     return live

@@ -134,7 +134,7 @@ class Guest:
 
     def _explain(self, crash: ServiceCrashError) -> ConductorError:
         try:
-            self._agent.explain(crash)
+            self._agent.raise_cause(crash)
         except ConductorError as error:
             return error
         return crash

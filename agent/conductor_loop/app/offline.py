@@ -4,8 +4,9 @@ The administration of a state directory that no agent uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 from wsgiref.types import WSGIApplication
 
 from conductor_loop.app.administration import OfflineAdministration
@@ -14,8 +15,19 @@ from conductor_loop.config import Config
 from conductor_loop.http.admin import make_admin_app
 
 
+class Offline(NamedTuple):
+    """
+    What answers without an agent.
+    """
+
+    app: WSGIApplication
+    give_back: Callable[
+        [], None
+    ]  #: lets others use the directories until the next request that changes something
+
+
 @contextmanager
-def offline(config: Config) -> Iterator[WSGIApplication]:
+def offline(config: Config) -> Iterator[Offline]:
     """
     Give the application that an agent has on its admin socket, without an agent.
 
@@ -25,7 +37,9 @@ def offline(config: Config) -> Iterator[WSGIApplication]:
     Raises:
         StoreError: there is no store, or it cannot be used.
     """
-    with ExitStack() as stack:
-        yield make_admin_app(
-            administration=OfflineAdministration(config, stack), paths=paths_of(config), pages=None
-        )
+    administration = OfflineAdministration(config)
+    try:
+        app = make_admin_app(administration=administration, paths=paths_of(config), pages=None)
+        yield Offline(app, administration.give_back)
+    finally:
+        administration.give_back()

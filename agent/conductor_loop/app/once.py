@@ -11,7 +11,7 @@ from conductor_loop.intake.intake import Intake
 from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.metrics.live import Live
 from conductor_loop.metrics.snapshot import Snapshot
-from conductor_loop.model import PauseReason
+from conductor_loop.model import ASKED_FOR, PauseReason
 from conductor_loop.runtime.service import ThreadService
 from conductor_loop.runtime.supervisor import Supervisor
 
@@ -80,4 +80,4 @@ def _asked_for(snapshot: Snapshot) -> bool:
     """
     Tell whether somebody has to end the pause; a disk, the store or a directory may come back by itself.
     """
-    return bool({PauseReason.OPERATOR, PauseReason.DRAIN, PauseReason.COMMAND} & set(snapshot.pauses))
+    return bool({*ASKED_FOR, PauseReason.COMMAND} & set(snapshot.pauses))

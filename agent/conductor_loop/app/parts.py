@@ -4,6 +4,7 @@ What single parts take out of the configuration.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypedDict
@@ -146,6 +147,13 @@ def author_of(config: Config) -> Author:
 
 def processor_name(config: Config) -> str:
     return config.processor.command[0] if config.processor.kind == "command" else config.processor.handler
+
+
+def command_name(config: Config) -> str:
+    """
+    Return what is run on a file, as metrics name it.
+    """
+    return os.path.basename(processor_name(config))
 
 
 class Keep(TypedDict):

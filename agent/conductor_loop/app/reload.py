@@ -5,7 +5,6 @@ Reading the configuration again while the agent runs.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,8 +14,6 @@ from conductor_loop.config import KEYS, SECTIONS, Config, Key, Loaded, as_writte
 from conductor_loop.errors import ConfigError
 from conductor_loop.http.administration import Reloaded
 from conductor_loop.metrics.live import Live
-
-log = logging.getLogger(__name__)
 
 Differences = Mapping[str, tuple[object, object]]  #: dotted key -> old and new value, as written in a file
 
@@ -85,7 +82,7 @@ class Reloader:
             if not dry_run:
                 take_over()
                 self._config, self._hash = wanted, reloaded.config_hash
-                self._tell(reloaded, loaded)
+                self._warn(reloaded, loaded)
         return reloaded
 
     def _prepare(self, wanted: Config, loaded: Loaded) -> Callable[[], None]:
@@ -94,15 +91,11 @@ class Reloader:
         except ConfigError as error:
             raise ConfigError(*error.problems, warnings=loaded.warnings) from error
 
-    def _tell(self, reloaded: Reloaded, loaded: Loaded) -> None:
-        for dotted, (old, new) in reloaded.changed.items():
-            log.info("reloaded: %s is %s, was %s", dotted, _text(new), _text(old))
+    def _warn(self, reloaded: Reloaded, loaded: Loaded) -> None:
         waiting = [
-            f"{dotted} is {_text(new)} ({loaded.origins[dotted]}), restart to use it"
+            f"{dotted} is {json.dumps(new)} ({loaded.origins[dotted]}), restart to use it"
             for dotted, (_, new) in reloaded.needs_restart.items()
         ]
-        for line in waiting:
-            log.warning("reloaded: %s", line)
         self._live.warn("restart", "; ".join(waiting) or None)
 
 
@@ -128,9 +121,4 @@ def _differences(old: Config, new: Config) -> Differences:
 
 
 def _shown(key: Key, written: Mapping[str, Mapping[str, object]]) -> object:
-    value = written[key.section][key.name]
-    return "(secret)" if key.secret and value else value
-
-
-def _text(value: object) -> str:
-    return json.dumps(value)
+    return key.shown(written[key.section][key.name])

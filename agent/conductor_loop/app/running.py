@@ -4,12 +4,11 @@ The parts of a running agent that take another configuration over.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from conductor_loop.app.parts import author_of, make_attempter, own_folders, processor_name, prove
+from conductor_loop.app.parts import author_of, command_name, make_attempter, own_folders, prove
 from conductor_loop.config import Config
 from conductor_loop.errors import ConfigError
 from conductor_loop.host.disk import DiskWatch
@@ -73,9 +72,7 @@ class Running:
         )
         self.disk.set_min_free(agent.min_free)
         self.sampler.set_interval(config.history.sample_interval)
-        self.live.configure(
-            max_workers=agent.max_workers, command_name=os.path.basename(processor_name(config))
-        )
+        self.live.configure(max_workers=agent.max_workers, command_name=command_name(config))
         for tell in self.others:
             tell(config)
 

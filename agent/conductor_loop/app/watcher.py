@@ -21,7 +21,7 @@ from conductor_loop import clock
 from conductor_loop.app.agent import Agent
 from conductor_loop.app.embedded import Config
 from conductor_loop.app.guest import STOPPED, Guest
-from conductor_loop.app.parts import processor_name
+from conductor_loop.app.parts import command_name
 from conductor_loop.errors import ConductorError, ConfigError, ConflictError, TimedOutError
 from conductor_loop.metrics.flat import Metrics, flatten
 from conductor_loop.metrics.live import Live
@@ -83,9 +83,7 @@ class Watcher:
         self._config = loaded.config
         self._handler = given.handler
         self._on_file = on_file
-        self._idle = Live(
-            max_workers=self._config.agent.max_workers, command_name=processor_name(self._config)
-        )
+        self._idle = Live(max_workers=self._config.agent.max_workers, command_name=command_name(self._config))
         self._guest: Guest | None = None
         # One start at a time, and a stop that comes meanwhile is not lost; also if it comes out of a signal handler.
         self._lock = threading.RLock()

@@ -38,4 +38,3 @@ def _writes(process: Path, descriptor: str, found: os.stat_result) -> bool:
         return False
     flags = next(line.split()[1] for line in info.splitlines() if line.startswith("flags:"))
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
-

@@ -9,14 +9,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from conductor_loop import __version__
 from conductor_loop.cli.lazy import Entry, LazyGroup
-from conductor_loop.cli.streams import escape_what_streams_lack, flush_streams, open_missing_streams, tell
-from conductor_loop.errors import ConductorError, PermissionDeniedError
+from conductor_loop.cli.streams import (
+    escape_what_streams_lack,
+    flush_streams,
+    is_of_output,
+    open_missing_streams,
+    tell,
+)
+from conductor_loop.errors import ConductorError, PermissionDeniedError, StoreError, UnreachableError
 
 USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
 
@@ -38,8 +44,23 @@ COMMANDS = (
 )
 
 
+class _Root(LazyGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (StoreError, UnreachableError) as error:
+            from conductor_loop.cli.session import BUILT_IN  # noqa: PLC0415 - as below
+
+            if BUILT_IN in ctx.meta:
+                error.add_note(_NO_FILE)
+            raise
+
+
+_NO_FILE = "no configuration file was found, so built-in defaults are used; name yours with --config FILE"
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=_Root,
     table=COMMANDS,
     context_settings={"auto_envvar_prefix": "CONDUCTOR_LOOP", "help_option_names": ["-h", "--help"]},
 )
@@ -97,20 +118,23 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except ConductorError as exc:
-        return _say(str(exc), exc.exit_code)
+        return _say("\n".join([str(exc), *getattr(exc, "__notes__", [])]), exc.exit_code)
     except PermissionError as exc:
         return _say(
             f"{exc.filename}: no permission; run as the agent's user", PermissionDeniedError.exit_code
         )
-    except Exception:  # noqa: BLE001 - the boundary: whatever it is, the user gets it with a code of its own
-        return _say(f"{_traceback()}internal error: this is a bug of conductor-loop", INTERNAL)
+    except Exception as exc:  # noqa: BLE001 - the boundary: whatever it is, the user gets it with a code of its own
+        return _unexpected(exc)
     return int(code or 0)
 
 
-def _traceback() -> str:
+def _unexpected(exc: Exception) -> int:
+    if isinstance(exc, OSError) and is_of_output(exc):
+        return _say(f"cannot write the output: {exc.strerror}", ConductorError.exit_code)
     import traceback  # noqa: PLC0415 - as dear as all of the rest, and hardly ever needed
 
-    return traceback.format_exc()
+    words = "".join(traceback.format_exception(exc))
+    return _say(f"{words}internal error: this is a bug of conductor-loop", INTERNAL)
 
 
 def _say(words: str, code: int) -> int:

@@ -5,32 +5,38 @@ Requests of the administration: to the agent if one runs, else to the same appli
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import BytesIO
-from typing import Any
-from urllib.parse import urlencode
-from wsgiref.types import WSGIApplication
+from typing import TYPE_CHECKING, Any
 
-from conductor_loop.cli.door import Door
 from conductor_loop.cli.session import Session
-from conductor_loop.config import admin_socket
 from conductor_loop.errors import (
     BusyError,
+    CommandAtWorkError,
     ConductorError,
     ConfigError,
     ConflictError,
     NotFoundError,
     OwnedError,
+    PausedError,
     PermissionDeniedError,
     StoreError,
     UnreachableError,
     UsageError,
 )
 
-Send = Callable[[str, str, str, bytes], bytes]  #: method, path, query, body -> body of the answer
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from conductor_loop.app.offline import Offline
+    from conductor_loop.cli.door import Door
+
+LONG_SECONDS = 1.0  #: a rest in which others need not wait for us; to begin anew takes a tenth of that
+TURN_SECONDS = 5.0  #: after which it is the turn of others, who give up after twice that
+_GAP_SECONDS = 0.2  #: in which they notice
 
 
 class Admin:
@@ -38,13 +44,21 @@ class Admin:
     Who is asked.
 
     Args:
-        send: carries one request.
-        door: of the agent that is asked; None if none runs and this process answers.
+        door: of the agent.
+        alone: answers while no agent runs; None if one does.
     """
 
-    def __init__(self, send: Send, door: Door | None) -> None:
-        self._send = send
-        self.door = door
+    def __init__(self, door: Door, alone: Offline | None = None) -> None:
+        self._door = door
+        self._alone = alone
+        self._turn_ends_at = time.monotonic() + TURN_SECONDS
+
+    @property
+    def door(self) -> Door | None:
+        """
+        That of the agent that is asked; None while none runs and this process answers.
+        """
+        return self._door if self._alone is None else None
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
         """
@@ -54,6 +68,8 @@ class Admin:
             ConductorError: what the agent says is wrong, with its exit code.
             UnreachableError: if it does not answer any more.
         """
+        from urllib.parse import urlencode  # noqa: PLC0415 - as in `connect`
+
         given = {name: value for name, value in query.items() if value is not None}
         return _document(self._send("GET", path, urlencode(given), b""))
 
@@ -65,7 +81,39 @@ class Admin:
             ConductorError: what the agent says is wrong, with its exit code.
             UnreachableError: if it does not answer any more; then it is not known whether it was done.
         """
-        return _document(self._send("POST", path, "", json.dumps(body).encode()))
+        raw = json.dumps(body).encode()
+        try:
+            return _document(self._send("POST", path, "", raw))
+        except OwnedError:
+            if not self._agent_has_come():
+                raise
+            return _document(self._send("POST", path, "", raw))
+
+    def rest(self, seconds: float) -> None:
+        """
+        Wait before the next request; others may use the directories meanwhile if that is long, or we had them for long.
+        """
+        if self._alone is not None and (seconds >= LONG_SECONDS or time.monotonic() >= self._turn_ends_at):
+            self._alone.give_back()
+            seconds = max(seconds, _GAP_SECONDS)
+            self._turn_ends_at = time.monotonic() + seconds + TURN_SECONDS
+        threading.Event().wait(seconds)
+
+    def _send(self, method: str, path: str, query: str, body: bytes) -> bytes:
+        if self._alone is None:
+            return self._door.request(method, path, query, body)
+        return _call(self._alone.app, method, path, query, body)
+
+    def _agent_has_come(self) -> bool:
+        """
+        Tell whether an agent runs since a moment ago; it is the one that is asked then.
+        """
+        connection = None if self._alone is None else self._door.knock()
+        if connection is None:
+            return False
+        connection.close()
+        self._alone = None
+        return True
 
 
 @contextmanager
@@ -79,25 +127,39 @@ def connect(session: Session, *, needed: str = "") -> Iterator[Admin]:
     Raises:
         UnreachableError: if one runs and does not answer, or is needed and does not run.
         PermissionDeniedError: if we may not ask it.
-        ConfigError: if the configuration is bad.
+        ConfigError: if the configuration is bad, and no agent answers.
     """
-    config = session.load().config
-    door = Door(admin_socket(config), config.agent.state_dir)
+    # They bring the configuration, which help and completion do not need.
+    from conductor_loop.cli.door import Door  # noqa: PLC0415
+    from conductor_loop.cli.target import find_target  # noqa: PLC0415
+
+    target = find_target(session)
+    door = Door.of(target.config)
     connection = door.knock()
     if connection is not None:
         connection.close()
-        yield Admin(door.request, door)
+        yield Admin(door)
         return
+    if target.error is not None:
+        raise target.error
     if needed:
-        raise UnreachableError(f"no agent runs (nobody answers at {door.path}); {needed}")
+        raise UnreachableError(nobody_answers(str(door.path), hint=needed))
     # Brings every library of the agent.
     from conductor_loop.app.offline import offline  # noqa: PLC0415
 
-    try:
-        with _only_errors(), offline(config) as app:
-            yield Admin(partial(_call, app), None)
-    except OwnedError as error:  # one was started in this moment, or keeps its socket elsewhere
-        raise UnreachableError(f"{error}; nobody answers at {door.path}") from error
+    with _only_errors(), offline(target.config) as alone:
+        yield Admin(door, alone)
+
+
+def nobody_answers(*places: str, hint: str) -> str:
+    """
+    Return the words for no agent, the same for all commands.
+
+    Args:
+        places: that were asked.
+        hint: what to do.
+    """
+    return f"no agent runs (nobody answers at {' or '.join(places)}); {hint}"
 
 
 @contextmanager
@@ -105,6 +167,8 @@ def _only_errors() -> Iterator[None]:
     """
     Keep what an agent would log to itself: a command says what it did in its own words.
     """
+    import logging  # noqa: PLC0415 - as in `connect`
+
     package = logging.getLogger("conductor_loop")
     before = package.level
     package.setLevel(logging.ERROR)
@@ -166,10 +230,12 @@ _KINDS: dict[str, type[ConductorError]] = {
     cls.kind: cls
     for cls in (
         BusyError,
+        CommandAtWorkError,
         ConfigError,
         ConflictError,
         NotFoundError,
         OwnedError,
+        PausedError,
         PermissionDeniedError,
         StoreError,
         UnreachableError,

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conductor_loop.cli.agent_client import running_hash
 from conductor_loop.cli.options import output_option
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.terminal import print_json
-from conductor_loop.config import KEYS, Config, as_written, config_hash
 
-SECRET = "(secret)"  # noqa: S105 - shown instead of one
+if TYPE_CHECKING:
+    from conductor_loop.config import Config, Loaded
 
 
 @click.group()
@@ -37,6 +36,10 @@ def show(session: Session, *, origin: bool, output: str) -> int:
     As TOML, which can be used as a configuration file. Secrets are not shown. Warns if the running agent has another
     configuration.
     """
+    # They bring the configuration, which `--help` does not need.
+    from conductor_loop.cli.agent_client import running_hash  # noqa: PLC0415
+    from conductor_loop.config import config_hash  # noqa: PLC0415
+
     loaded = session.load()
     values, own_hash = redacted(loaded.config), config_hash(loaded.config)
     if output == "json":
@@ -50,21 +53,26 @@ def show(session: Session, *, origin: bool, output: str) -> int:
     if used is not None and used != own_hash:
         click.echo(
             f"warning: the running agent has another configuration ({used}, this is {own_hash}); "
-            "`conductor-loop reload --dry-run` shows what differs",
+            f"{_why_another(session, loaded)}",
             err=True,
         )
     return 0
+
+
+def _why_another(session: Session, loaded: Loaded) -> str:
+    if any(origin.startswith(("environment ", "flag ")) for origin in loaded.origins.values()):
+        return "it was started with other options or environment variables, or the file has changed since"
+    return f"{session.command('reload --dry-run')} shows what differs"
 
 
 def redacted(config: Config) -> dict[str, dict[str, object]]:
     """
     Return all values as they are written, secrets only as such.
     """
+    from conductor_loop.config import KEYS, as_written  # noqa: PLC0415 - as above
+
     return {
-        section: {
-            name: SECRET if KEYS[f"{section}.{name}"].secret and value else value
-            for name, value in table.items()
-        }
+        section: {name: KEYS[f"{section}.{name}"].shown(value) for name, value in table.items()}
         for section, table in as_written(config).items()
     }
 

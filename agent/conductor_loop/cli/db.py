@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 
-from conductor_loop.cli.options import dry_run_option, output_option
+from conductor_loop.cli.options import deed_output_option, dry_run_option, output_option
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.terminal import columns, plain, print_json
 from conductor_loop.errors import CorruptStoreError
-from conductor_loop.model import display_name
 
 
 @click.group()
@@ -54,38 +53,49 @@ def current(session: Session, *, output: str) -> int:
 
 
 @db.command()
-@output_option
+@dry_run_option
+@deed_output_option("dry_run", "from", "to", "backup", "backup_bytes")
 @click.pass_obj
-def upgrade(session: Session, *, output: str) -> int:
+def upgrade(session: Session, *, dry_run: bool, output: str) -> int:
     """
     Bring the database to the schema of this version, after a copy of it was made.
 
     The agent does this by itself when it starts; while it runs this command is refused.
     """
     # They bring SQLAlchemy, which `--help` does not need.
-    from conductor_loop.ledger.locks import DirectoryLock  # noqa: PLC0415
-    from conductor_loop.store.schema import schema  # noqa: PLC0415
-    from conductor_loop.store.upgrade import upgrade as upgrade_store  # noqa: PLC0415
+    from conductor_loop.ledger import locks  # noqa: PLC0415
+    from conductor_loop.model import display_name  # noqa: PLC0415
+    from conductor_loop.store import upgrade as store  # noqa: PLC0415
 
     state_dir = session.load().config.agent.state_dir
-    schema(state_dir)  # says so if there is none, before a lock is put there
-    with closing(DirectoryLock(state_dir, f"`conductor-loop db upgrade`, process {os.getpid()}")):
-        done = upgrade_store(state_dir)
+    done = store.plan_upgrade(state_dir)  # says so if it cannot be, before a lock is put there
+    if dry_run:
+        locks.await_free(state_dir, locks.PATIENCE_SECONDS)
+    else:
+        with closing(locks.lock_for_command(state_dir)):
+            done = store.upgrade(state_dir)
     facts = {
+        "dry_run": dry_run,
         "from": done.from_revision,
         "to": done.to_revision,
-        "backup": str(done.backup) if done.backup else None,
+        "backup": display_name(str(done.backup)) if done.backup else None,
+        "backup_bytes": done.backup_bytes,
     }
     if output == "json":
         print_json(facts)
     elif done.backup:
-        click.echo(
-            f"upgraded from {done.from_revision} to {done.to_revision}; "
-            f"the old database is kept as {done.backup}"
-        )
+        click.echo(_upgrade_words(facts))
     else:
         click.echo(f"nothing to do: the database is at {done.to_revision}")
     return 0
+
+
+def _upgrade_words(facts: dict[str, Any]) -> str:
+    way = f"from {facts['from']} to {facts['to']}"
+    copy = f"{facts['backup']} ({_mebibytes(facts['backup_bytes'])})"
+    if facts["dry_run"]:
+        return f"would upgrade {way}, after a copy of the database to {copy}"
+    return f"upgraded {way}; the old database is kept as {copy}"
 
 
 @db.command()
@@ -100,9 +110,12 @@ def check(session: Session, *, full: bool, output: str) -> int:
 
     Changes nothing, and may be used while the agent runs; a long check makes the database's log grow meanwhile.
     """
-    from conductor_loop.store import inspection  # noqa: PLC0415 - brings SQLAlchemy, which `--help` does not need
+    # They bring SQLAlchemy, which `--help` does not need.
+    from conductor_loop.model import display_name  # noqa: PLC0415
+    from conductor_loop.store import inspection  # noqa: PLC0415
+    from conductor_loop.store.schema import database  # noqa: PLC0415
 
-    path = inspection.database(session.load().config.agent.state_dir)
+    path = database(session.load().config.agent.state_dir)
     begun = time.monotonic()
     damages = inspection.damages(path, full=full) or []
     facts = {
@@ -125,14 +138,14 @@ def check(session: Session, *, full: bool, output: str) -> int:
 
 _DAMAGED = (
     "the agent sets a damaged database aside when it starts and begins a new one; to keep the history, stop it and "
-    "put a copy from `conductor-loop db backup` in its place"
+    "put a copy from `conductor-loop db backup` back (docs/howto/operate.md)"
 )
 
 
 @db.command()
 @click.argument("file", type=click.Path(path_type=Path, readable=False), required=False)
 @dry_run_option
-@output_option
+@deed_output_option("dry_run", "target", "size_bytes", "needed_bytes", "free_bytes")
 @click.pass_obj
 def backup(session: Session, *, file: Path | None, dry_run: bool, output: str) -> int:
     """
@@ -142,6 +155,7 @@ def backup(session: Session, *, file: Path | None, dry_run: bool, output: str) -
     backups of state_dir, named after schema and time. Nothing is overwritten: exits 1 if FILE is there already.
     """
     # They bring SQLAlchemy, which `--help` does not need.
+    from conductor_loop.model import display_name  # noqa: PLC0415
     from conductor_loop.store.backup import back_up, plan  # noqa: PLC0415
     from conductor_loop.store.schema import schema  # noqa: PLC0415
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conductor_loop.cli.agent_client import Agent
 from conductor_loop.cli.options import output_option
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.terminal import plain, print_json, wants_colour
-from conductor_loop.config import Config
 from conductor_loop.errors import ConfigError, PermissionDeniedError, UnreachableError
 
 if TYPE_CHECKING:
     from conductor_loop.app.doctor import Answers, Examination
+    from conductor_loop.config import Config
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "bright_black"}
 _MOST_ACTIONS = 20  #: of recovery, that the table shows
@@ -59,9 +58,12 @@ def _ask(config: Config) -> Answers | None:
     """
     Return what the running agent says of itself, at the admin socket or else over HTTP.
     """
-    from conductor_loop.app.doctor import Answers  # noqa: PLC0415 - as above
+    # As above.
+    from conductor_loop.app.doctor import Answers  # noqa: PLC0415
+    from conductor_loop.cli.agent_client import Agent  # noqa: PLC0415
+    from conductor_loop.cli.target import Target  # noqa: PLC0415
 
-    agent = Agent(config)
+    agent = Agent(Target(config))
     try:
         health = agent.ask("/health", "components")
     except (UnreachableError, PermissionDeniedError):
@@ -98,7 +100,12 @@ def _lines(found: Examination, *, colour: bool) -> Iterator[str]:
     yield ""
     yield from _recovery(found)
     counts = Counter(str(check.result) for check in found.checks)
-    yield ", ".join(f"{counts[result]} {result}" for result in _COLOURS if counts[result])
+    words = {"warning": "warnings"}
+    yield ", ".join(
+        f"{counts[result]} {words.get(result, result) if counts[result] > 1 else result}"
+        for result in _COLOURS
+        if counts[result]
+    )
 
 
 def _recovery(found: Examination) -> Iterator[str]:
@@ -108,6 +115,8 @@ def _recovery(found: Examination) -> Iterator[str]:
         yield "the next start finds nothing to recover"
         return
     yield "what the next start does before anything else:"
+    if found.drained:
+        yield "  (a drain stands: nothing of it is run before `conductor-loop resume`)"
     for action in found.recovery[:_MOST_ACTIONS]:
         yield f"  {plain(action.describe())}"
     if len(found.recovery) > _MOST_ACTIONS:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from conductor_loop.config import LONGEST_SOCKET_PATH, Config, admin_socket
 from conductor_loop.errors import PermissionDeniedError, UnreachableError
-from conductor_loop.ledger.locks import Holder, holder
+from conductor_loop.ledger.locks import agent_at
 
-LONGEST_PATH = 107  # bytes, of the kernel
 ANSWER_SECONDS = 30.0  # the agent itself gives up after less, and says so
 LARGEST_ANSWER = 64 << 20  # bytes; a hundred files with all their outputs have less
 PATIENCE_SECONDS = 3.0  # for an agent that is starting or stopping
@@ -38,6 +38,13 @@ class Door:
     path: Path
     state_dir: Path
     answer_seconds: float = ANSWER_SECONDS
+
+    @classmethod
+    def of(cls, config: Config, answer_seconds: float = ANSWER_SECONDS) -> Door:
+        """
+        Return that of the agent with this configuration.
+        """
+        return cls(admin_socket(config), config.agent.state_dir, answer_seconds)
 
     def knock(self) -> socket.socket | None:
         """
@@ -71,7 +78,7 @@ class Door:
             UnreachableError: if who listens does not take the connection.
             PermissionDeniedError: if we may not, or if it is somebody else's.
         """
-        if len(os.fsencode(self.path)) > LONGEST_PATH:
+        if len(os.fsencode(self.path)) > LONGEST_SOCKET_PATH:
             return None
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -90,6 +97,23 @@ class Door:
             raise
         connection.settimeout(self.answer_seconds)
         return connection
+
+    def process(self) -> int | None:
+        """
+        Return a pidfd of the agent's process; None if nobody listens, or in another container.
+
+        Raises:
+            UnreachableError, PermissionDeniedError: as `open`.
+        """
+        connection = self.open()
+        if connection is None:
+            return None
+        with connection:
+            pid = _peer(connection)[0]
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            return None
 
     def request(self, method: str, path: str, query: str = "", body: bytes = b"") -> bytes:
         """
@@ -116,13 +140,12 @@ class Door:
 
     def held(self) -> bool:
         """
-        Tell whether a process holds the state directory.
+        Tell whether an agent holds the state directory.
         """
-        return self._holder() is not None
+        return agent_at(self.state_dir) is not None
 
     def _check_owner(self, connection: socket.socket) -> None:
-        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        uid = struct.unpack("3i", raw)[1]
+        uid = _peer(connection)[1]
         if uid not in (0, os.geteuid(), self._owner()):
             raise PermissionDeniedError(
                 f"{self.path} belongs to uid {uid}, who is neither root nor the owner of {self.state_dir}; "
@@ -151,20 +174,23 @@ class Door:
     def _silence(self) -> str:
         hint = "is [admin] socket the same in the configuration that it was started with? If so, restart it"
         size = len(os.fsencode(self.path))
-        if size > LONGEST_PATH:
+        if size > LONGEST_SOCKET_PATH:
             hint = (
-                f"the path is {size} bytes long and a socket's may have {LONGEST_PATH}: set [admin] socket to a "
+                f"the path is {size} bytes long and a socket's may have {LONGEST_SOCKET_PATH}: set [admin] socket to a "
                 "shorter one and restart the agent"
             )
-        found = self._holder()
+        found = agent_at(self.state_dir)
         who = found.words if found else "a process that has just ended"
         return f"{self.state_dir} is in use by {who}, but nobody answers at {self.path}; {hint}"
 
-    def _holder(self) -> Holder | None:
-        try:
-            return holder(self.state_dir)
-        except OSError:  # then it cannot be used by us either, which says why
-            return None
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """
+    Return pid and uid of who listens.
+    """
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", raw)
+    return pid, uid
 
 
 def _broken_off(method: str, error: Exception) -> str:
@@ -172,10 +198,9 @@ def _broken_off(method: str, error: Exception) -> str:
     if method == "GET":
         return f"{words}; ask again"
     return (
-        f"{words}: it is not known whether this was done; once it runs again, `conductor-loop status` and "
-        "`conductor-loop files show ID` tell"
+        f"{words}: it is not known whether this was done; once it runs again, `conductor-loop status` tells"
     )
 
 
 def _timeval(seconds: float) -> bytes:
-    return struct.pack("ll", int(seconds), 0)
+    return struct.pack("ll", int(seconds), round(seconds % 1 * 1_000_000))

@@ -10,7 +10,7 @@ from conductor_loop.cli.lazy import Entry, LazyGroup
 
 COMMANDS = (
     Entry("explain", "explain", "Say what would happen to a file, without touching it."),
-    Entry("list", "files_list", "List files and how they ended, newest first."),
+    Entry("list", "files_list", "List files and how they ended, by id, newest first."),
     Entry("retry", "files_retry", "Run failed and rejected files again."),
     Entry("show", "files_show", "Show everything about one file: every run with its output."),
 )

@@ -7,19 +7,22 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conductor_loop.cli.agent_client import Agent, url_option
-from conductor_loop.cli.options import duration_option, output_option
+from conductor_loop.cli.options import duration_option, output_option, url_option
 from conductor_loop.cli.session import Session
-from conductor_loop.cli.status import explain
+from conductor_loop.cli.status import verdict_rows
 from conductor_loop.cli.terminal import columns, print_json
 from conductor_loop.errors import UnreachableError
 
+if TYPE_CHECKING:
+    from conductor_loop.cli.agent_client import Agent
+
 HEALTHY, UNREACHABLE, UNHEALTHY = 0, UnreachableError.exit_code, 4
 POLL_SECONDS = 0.25
+LASTING_WARNINGS = ("sqlite",)  #: that say the same at every look; `status` and `doctor` have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,9 @@ def health(
     Exits 0 if it is healthy or degraded, 4 if it is unhealthy or of another version than expected,
     3 if nobody answers.
     """
+    # Brings the configuration, which `--help` does not need.
+    from conductor_loop.cli.agent_client import Agent  # noqa: PLC0415
+
     agent = Agent.of(session, url)
     answer = _wait_for_health(agent, wait or 0.0, expect_version=expect_version, strict=strict)
     if output == "json":
@@ -71,8 +77,12 @@ def health(
     elif answer.health is None:
         raise UnreachableError(answer.reason)
     else:
-        rows = [("health", answer.verdict), *explain(answer.health)]
-        click.echo(columns(rows + ([("  reason", answer.reason)] if answer.reason else [])))
+        reason = [("  reason", answer.reason)] if answer.reason else []
+        click.echo(
+            columns(
+                [("health", answer.verdict), *reason, *verdict_rows(answer.health, without=LASTING_WARNINGS)]
+            )
+        )
     return answer.code
 
 
@@ -93,7 +103,9 @@ def _judge(agent: Agent, *, expect_version: str | None, strict: bool) -> Verdict
         return Verdict(UNREACHABLE, "unreachable", str(exc))
     verdict, version = str(answer.get("status")), answer.get("version")
     if expect_version is not None and version != expect_version:
-        reason = f"version {version} runs, not {expect_version}"
-        return Verdict(UNHEALTHY, verdict, reason, answer)
-    accepted = ("healthy",) if strict else ("healthy", "degraded")
-    return Verdict(HEALTHY if verdict in accepted else UNHEALTHY, verdict, "", answer)
+        return Verdict(UNHEALTHY, "unhealthy", f"version {version} runs, not {expect_version}", answer)
+    if strict and verdict == "degraded":
+        return Verdict(
+            UNHEALTHY, "unhealthy", "the agent is degraded, which --strict does not accept", answer
+        )
+    return Verdict(HEALTHY if verdict in ("healthy", "degraded") else UNHEALTHY, verdict, "", answer)

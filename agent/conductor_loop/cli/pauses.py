@@ -4,32 +4,36 @@ Why intake stands still, asked and told.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conductor_loop.cli.admin import Admin
 from conductor_loop.cli.terminal import plain
 
-Pauses = dict[str, dict[str, Any]]  #: reason -> since, message
+Pauses = Mapping[str, Mapping[str, Any]]  #: reason -> since, message
 
 
-def standing(admin: Admin) -> Pauses | None:
+def standing(admin: Admin) -> Pauses:
     """
-    Return the pauses that stand; None while no agent runs, as only an agent knows.
+    Return the pauses that stand or, without an agent, those that the next one begins with.
     """
-    if admin.door is None:
-        return None
-    pauses: Pauses = admin.get("/health")["details"]["paused"]
+    pauses: Pauses = admin.get("/api/v1/pauses")["pauses"]
     return pauses
 
 
-def told(pauses: Pauses | None) -> str:
+def each(pauses: Pauses) -> Iterator[str]:
+    """
+    Yield the words for each pause.
+    """
+    from conductor_loop.model import ASKED_FOR  # noqa: PLC0415 - dear, and `--help` does not need it
+
+    for reason, pause in pauses.items():
+        end = "`conductor-loop resume` ends it" if reason in ASKED_FOR else "it ends when that is mended"
+        yield plain(f"{reason} since {pause['since']}: {pause['message']} ({end})")
+
+
+def told(pauses: Pauses) -> str:
     """
     Return the pauses in words, one line for each.
     """
-    if pauses is None:
-        return "no agent runs"
-    lines = [
-        plain(f"intake is paused: {reason} since {pause['since']} {pause['message']}".rstrip())
-        for reason, pause in pauses.items()
-    ]
-    return "\n".join(lines) or "intake is not paused"
+    return "\n".join(f"intake is paused: {words}" for words in each(pauses)) or "intake is not paused"

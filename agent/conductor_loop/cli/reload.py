@@ -11,14 +11,15 @@ from typing import Any
 import click
 
 from conductor_loop.cli.admin import connect
-from conductor_loop.cli.options import dry_run_option, output_option
+from conductor_loop.cli.options import deed_output_option, dry_run_option
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.terminal import plain, print_json
+from conductor_loop.errors import ConfigError
 
 
 @click.command()
 @dry_run_option
-@output_option
+@deed_output_option("dry_run", "changed", "needs_restart", "warnings", "config_hash")
 @click.pass_obj
 def reload(session: Session, *, dry_run: bool, output: str) -> int:
     """
@@ -28,7 +29,10 @@ def reload(session: Session, *, dry_run: bool, output: str) -> int:
     the agent goes on with the old one.
     """
     with connect(session, needed="it reads its configuration when it starts") as admin:
-        answer = admin.post("/api/v1/reload", dry_run=dry_run)
+        try:
+            answer = admin.post("/api/v1/reload", dry_run=dry_run)
+        except ConfigError as error:
+            raise ConfigError(str(error), "the agent goes on with the configuration that it has") from error
     if output == "json":
         print_json({"dry_run": dry_run, **answer})
     else:

@@ -13,9 +13,16 @@ import click
 
 from conductor_loop.cli.admin import Admin
 from conductor_loop.cli.selection import FILES
-from conductor_loop.cli.terminal import plain, print_json
-from conductor_loop.errors import BusyError, ConductorError, ConflictError, NotFoundError, TimedOutError
-from conductor_loop.model import Outcome
+from conductor_loop.cli.terminal import counted, plain, print_json
+from conductor_loop.errors import (
+    BusyError,
+    CommandAtWorkError,
+    ConductorError,
+    ConflictError,
+    NotFoundError,
+    PausedError,
+    TimedOutError,
+)
 
 BUSY_SECONDS = 1.0
 LOOK_SECONDS = 0.25
@@ -44,6 +51,8 @@ class Retries:
         """
         Tell whether none was refused and none has ended other than as processed.
         """
+        from conductor_loop.model import Outcome  # noqa: PLC0415 - dear, and `--help` does not need it
+
         ended = (file["outcome"] for file in self._retried)
         return not self._refused and all(outcome in (None, Outcome.PROCESSED) for outcome in ended)
 
@@ -56,15 +65,19 @@ class Retries:
         """
         for place, wanted in enumerate(self._wanted):
             if place:
-                self._never.wait(interval)
+                self._admin.rest(interval)
             self._asking = wanted
             try:
                 self._retried.append(self._retry(wanted) | {"outcome": None})
-            except (ConflictError, NotFoundError) as error:  # of this file; the others may go
+            except (ConflictError, NotFoundError) as error:
                 self._refuse(wanted, error)
+                if isinstance(
+                    error, PausedError
+                ):  # no matter of the file: the others would be refused as well
+                    return
             else:
+                self._asking = None
                 self._say(self._line(self._retried[-1]))
-            self._asking = None
 
     def wait(self, seconds: float) -> None:
         """
@@ -79,7 +92,7 @@ class Retries:
                 self._never.wait(LOOK_SECONDS)
         left = sum(file["outcome"] is None for file in self._retried)
         if left:
-            raise TimedOutError(f"{left} of {len(self._retried)} files have not ended in {seconds:g}s")
+            raise TimedOutError(f"not ended in {seconds:g}s: {left} of {counted(len(self._retried), 'file')}")
 
     def show(self) -> None:
         """
@@ -90,7 +103,7 @@ class Retries:
             done = {"retried": self._retried, "refused": self._refused}
             print_json({"dry_run": self._dry_run, **done, "left": left, "unknown": self._asking})
         elif left:
-            words = f"stopped: {len(self._retried)} of {len(self._wanted)} files were retried"
+            words = f"stopped; retried: {len(self._retried)} of {counted(len(self._wanted), 'file')}"
             unknown = (
                 f"; of {self._asking} it is not known: `files show {self._asking}`" if self._asking else ""
             )
@@ -104,6 +117,7 @@ class Retries:
         return found["outcome"] is not None
 
     def _refuse(self, wanted: str, error: ConductorError) -> None:
+        self._asking = None
         document = {"error": str(error), "kind": error.kind, "exit_code": error.exit_code}
         self._refused.append({"id": wanted, **document})
         self._say(plain(f"{wanted} refused: {error}"), err=True)
@@ -112,6 +126,9 @@ class Retries:
         while True:
             try:
                 return self._admin.post(f"{FILES}/{id}/retry", dry_run=self._dry_run)
+            except CommandAtWorkError:  # it was waited for
+                self._asking = None
+                raise
             except BusyError:  # as many as the agent takes at once are in hand
                 self._never.wait(BUSY_SECONDS)
 

@@ -5,16 +5,16 @@ Which files are meant: the options by which they are chosen, and the search for 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from conductor_loop.cli.admin import Admin
 from conductor_loop.cli.options import moment_option
-from conductor_loop.model import Kind, display_name
 
 FILES = "/api/v1/files"
 _PAGE = 500
@@ -31,32 +31,47 @@ class Selection:
     name: str | None = None
     since: str | None = None
     until: str | None = None
+    unresolved: bool = False
 
-    def search(self, admin: Admin, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    def search(self, admin: Admin, *, places: bool = False) -> Iterator[dict[str, Any]]:
         """
-        Yield the files, newest first.
+        Yield all of the files, newest first.
 
         Args:
-            limit: how many at most; None for all.
+            places: each with its `path`.
         """
-        return islice(self._pages(admin, min(limit or _PAGE, _PAGE)), limit)
-
-    def _pages(self, admin: Admin, size: int) -> Iterator[dict[str, Any]]:
         before = None
         while True:
-            page = admin.get(FILES, **self._query(), limit=size, before=before)
+            page = self._page(admin, _PAGE, before, places="true" if places else None)
             yield from page["files"]
             before = page["next"]
             if before is None:
                 return
 
+    def newest(self, admin: Admin, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """
+        Return the newest of the files and, if there are more than the limit, the id of the last one.
+        """
+        page = self._page(admin, min(limit, _PAGE), None)
+        found: list[dict[str, Any]] = page["files"]
+        while page["next"] is not None and len(found) < limit:
+            page = self._page(admin, min(limit - len(found), _PAGE), page["next"])
+            found += page["files"]
+        return found, page["next"]
+
+    def _page(self, admin: Admin, size: int, before: str | None, places: str | None = None) -> dict[str, Any]:
+        return admin.get(FILES, **self._query(), places=places, limit=size, before=before)
+
     def _query(self) -> dict[str, str | None]:
+        from conductor_loop.model import display_name  # noqa: PLC0415 - dear, and `--help` does not need it
+
         return {
             "outcome": ",".join(self.outcomes) or None,
             "kind": ",".join(self.kinds) or None,
             "name": None if self.name is None else display_name(self.name),
             "since": self.since,
             "until": self.until,
+            "unresolved": "true" if self.unresolved else None,
         }
 
 
@@ -74,7 +89,7 @@ def selection_options(*outcomes: str) -> Callable[[Callable[..., Any]], Callable
             selection = Selection(
                 outcomes=tuple(outcome for outcome in outcomes if options.pop(outcome)),
                 kinds=options.pop("kind"),
-                **{name: options.pop(name) for name in ("name", "since", "until")},
+                **{name: options.pop(name) for name in ("name", "since", "until", "unresolved")},
             )
             _check_order(selection)
             return command(*arguments, selection=selection, **options)
@@ -88,8 +103,15 @@ def _add_options(command: Callable[..., Any], outcomes: Sequence[str]) -> Callab
     options = [
         *(click.option(f"--{outcome}", is_flag=True, help=_HELP[outcome]) for outcome in outcomes),
         click.option(
+            "--unresolved",
+            is_flag=True,
+            help="Only failed and rejected ones that were not retried. A good file that was dropped under the same "
+            "name is another one, and no retry.",
+        ),
+        click.option(
             "--kind",
-            type=click.Choice([str(kind) for kind in Kind]),
+            callback=_kinds,
+            shell_complete=_complete_kind,
             multiple=True,
             metavar="KIND",
             help="Only those that ended for this reason, such as timeout; may be given several times.",
@@ -108,14 +130,38 @@ def _add_options(command: Callable[..., Any], outcomes: Sequence[str]) -> Callab
     return command
 
 
+def _kinds(ctx: click.Context, param: click.Parameter, typed: Sequence[str]) -> tuple[str, ...]:
+    if not typed:
+        return ()
+    choice = _kind_choice()
+    return tuple(str(choice.convert(word, param, ctx)) for word in typed)
+
+
+def _complete_kind(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
+    return _kind_choice().shell_complete(ctx, param, typed)
+
+
+def _kind_choice() -> click.Choice[str]:
+    from conductor_loop.model import Kind  # noqa: PLC0415 - dear, and needed only once something is typed
+
+    return click.Choice([str(kind) for kind in Kind])
+
+
 _HELP = {
     "failed": "Files that failed.",
     "rejected": "Files that were not acceptable and never ran.",
     "processed": "Files that were processed.",
-    "open": "Files that have not ended yet; their time is that of the claim.",
+    "open": "Files that have not ended yet; for --since and --until counts when they were taken.",
 }
 
 
 def _check_order(selection: Selection) -> None:
     if selection.since and selection.until and selection.since > selection.until:
-        raise click.UsageError(f"--since ({selection.since}) is after --until ({selection.until})")
+        raise click.UsageError(
+            f"nothing lies between: --since begins at {_to_second(selection.since)}, and --until ended before that, "
+            f"at {_to_second(selection.until)}; swap them"
+        )
+
+
+def _to_second(moment: str) -> str:
+    return re.sub(r"\.\d+", "", moment)

@@ -5,19 +5,23 @@ What the options before the command mean: which configuration it is about.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from conductor_loop import config
 from conductor_loop.cli.lazy import commands_below
-from conductor_loop.config import Loaded
+
+if TYPE_CHECKING:
+    from conductor_loop.config import Config, Loaded
 
 DIRECTORY = Path("/etc/conductor-loop")
 RUN_DIRECTORY = Path("/run/conductor-loop")
+BUILT_IN = "conductor_loop.built_in"  #: in the context of a command that made do without a configuration file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Session:
         Raises:
             click.UsageError: if they contradict each other.
         """
+        for name, value in (("--config", config), ("--instance", instance)):
+            if value == "":
+                # Of a script whose variable is not set: the agent that is meant is another than the default one.
+                raise click.BadParameter("is empty", ctx, param_hint=name)
         sources = {name: ctx.get_parameter_source(name) for name in ("config", "instance")}
         if config and instance and sources["config"] == sources["instance"]:
             raise click.UsageError("give --config or --instance, not both", ctx)
@@ -62,23 +70,50 @@ class Session:
             ConfigError: naming everything that is wrong.
         """
         path = path or self.path
+        context = click.get_current_context(silent=True)
+        if path is None and context is not None:
+            context.meta[BUILT_IN] = True
+        # The dearest import of all; help and completion make a session, too, and load nothing.
+        from conductor_loop import config  # noqa: PLC0415
+
+        environ, keys = config.environ(), {key.variable for key in config.KEYS.values()}
         return config.load(
             path,
-            environ=config.environ(),
+            environ=environ,
             flags={"log.level": self.log_level},
-            options=self._variables(),
+            options=self._variables(environ, keys),
             defaults=_defaults(path),
             strict=strict,
         )
 
-    def _variables(self) -> Iterator[str]:
+    def salvage(self) -> Config | None:
+        """
+        Return what tells where the running agent is asked, of a configuration with mistakes; None if nothing does.
+        """
+        from conductor_loop import config  # noqa: PLC0415 - as above
+
+        return config.salvage(self.path, environ=config.environ(), defaults=_defaults(self.path))
+
+    def command(self, words: str) -> str:
+        """
+        Return a command about the same configuration, as a hint shows it.
+        """
+        from conductor_loop.model import display_name  # noqa: PLC0415 - as above
+
+        options = f"--config {shlex.quote(display_name(str(self.path)))} " if self.path else ""
+        return f"`conductor-loop {options}{words}`"
+
+    def _variables(self, environ: Mapping[str, str], keys: set[str]) -> Iterator[str]:
         """
         Yield the variables that stand for options; of commands only if one is set, as that imports all of them.
+
+        Args:
+            keys: variables that stand for keys of the configuration.
         """
         own = set(_own_variables(self.root, self.prefix))
         yield from own
-        known = own | {key.variable for key in config.KEYS.values()}
-        if any(name.startswith(f"{self.prefix}_") and name not in known for name in config.environ()):
+        known = own | keys
+        if any(name.startswith(f"{self.prefix}_") and name not in known for name in environ):
             yield from option_variables(self.root, self.prefix)
 
 

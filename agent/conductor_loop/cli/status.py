@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import click
 
-from conductor_loop.cli.agent_client import Agent, url_option
-from conductor_loop.cli.options import output_option
+from conductor_loop.cli.numbers import describe
+from conductor_loop.cli.options import output_option, url_option
+from conductor_loop.cli.pauses import each
 from conductor_loop.cli.session import Session
 from conductor_loop.cli.terminal import columns, print_json
+
+Document = Mapping[str, Any]
 
 
 @click.command()
@@ -25,54 +28,55 @@ def status(session: Session, *, output: str, url: str | None) -> int:
 
     Exits 0 if it could ask, however the agent is, and 3 if nobody answers; `health` gives the verdict.
     """
+    # Brings the configuration, which `--help` does not need.
+    from conductor_loop.cli.agent_client import Agent  # noqa: PLC0415
+
     agent = Agent.of(session, url)
     health, metrics = agent.ask("/health", "components"), agent.ask("/metrics", "performance")
     if output == "json":
         print_json({"url": agent.where, "health": health, "metrics": metrics})
     else:
-        click.echo(columns([("agent", agent.where), *_facts(health, metrics)]))
+        click.echo(columns(_facts(agent.where, health, metrics)))
     return 0
 
 
-def _facts(health: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _facts(where: str, health: Document, metrics: Document) -> Iterator[tuple[str, object]]:
+    yield "agent", f"{health.get('agent', 'unnamed')}, at {where}"
     yield "health", health.get("status", "unknown")
-    yield from explain(health)
+    yield from verdict_rows(health)
     yield "uptime", health.get("uptime", "unknown")
     yield "version", health.get("version", "unknown")
     yield "configuration", health.get("config_hash", "unknown")
-    for rows in metrics.values():
-        if isinstance(rows, dict):
-            yield from _rows({key: value for key, value in rows.items() if key not in _SAID})
+    yield from describe(metrics)
 
 
-_SAID = ("uptime",)  # by the other document
-
-
-def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def verdict_rows(health: Document, *, without: Collection[str] = ()) -> Iterator[tuple[str, object]]:
     """
-    Yield one row per value; where a fact has several, such as one per path, each with what it is of.
+    Yield what keeps the agent from being healthy, one row per component, why intake stands still, and its warnings.
+
+    Args:
+        without: keys of warnings that are left out.
     """
-    for key, value in facts.items():
-        words = key.replace("_", " ")
-        if isinstance(value, dict) and value:
-            yield from ((words, f"{of}: {_shown(one)}") for of, one in value.items())
-        else:
-            yield words, _shown(value)
-
-
-def _shown(value: object) -> object:
-    if value is None or value == {}:
-        return "-"
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def explain(health: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """
-    Yield what keeps the agent from being healthy, one row per component, and its warnings.
-    """
-    said = health.get("details", {}).get("components", {})
+    details = health.get("details", {})
+    pauses = details.get("paused", {})
     for name, state in health.get("components", {}).items():
         if state != "healthy":
-            yield f"  {name}", f"{state}: {said[name]}" if name in said else state
-    for warning in health.get("warnings", []):
+            said = details.get("components", {}).get(name)
+            yield f"  {name}", f"{state}: {_shortened(said, pauses)}" if said else state
+    for words in each(pauses):
+        yield "  intake paused", words
+    known = details.get("warnings")  # by their keys
+    warnings = health.get("warnings", [])
+    for warning in warnings if known is None else (known[key] for key in known if key not in without):
         yield "  warning", warning
+
+
+def _shortened(said: str, pauses: Document) -> str:
+    """
+    Return what a component says, without the messages of pauses, which have rows of their own.
+    """
+    from conductor_loop.metrics.verdict import paused_words  # noqa: PLC0415 - dear, and `--help` does not need it
+
+    for reason, pause in pauses.items():
+        said = said.replace(paused_words(reason, pause["message"]), "intake is paused")
+    return "; ".join(dict.fromkeys(said.split("; ")))

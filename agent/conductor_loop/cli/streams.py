@@ -50,6 +50,18 @@ def flush_streams() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def is_of_output(error: OSError) -> bool:
+    """
+    Tell whether an error came of printing, and not of what was to be printed.
+    """
+    # Writing is a matter of the interpreter itself, so that the innermost frame is the one that asked for it. A look at
+    # the stream would tell less: of what did not fit into its buffer it keeps nothing that could be tried again.
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return innermost is not None and innermost.tb_frame.f_code is click.echo.__code__
+
+
 def tell(lines: Sequence[str], *, err: bool = False, colour: bool | None = None) -> None:
     """
     Print lines if anybody takes them: an agent works on without (`run | head`, a full disk behind stdout).

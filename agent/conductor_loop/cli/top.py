@@ -35,7 +35,7 @@ def top(session: Session, *, once: bool, interval: float | None, output: str) ->
     """
     if interval is None or interval < SHORTEST:
         raise click.BadParameter('too short; write at least "100ms"', param_hint="--interval")
-    with connect(session, needed="start it with `conductor-loop run`") as admin:
+    with connect(session, needed=f"start it with {session.command('run')}") as admin:
         if output == "json":
             facts = _ask(admin)
             print_json({"health": facts.health, "metrics": facts.metrics, "files": facts.files})
@@ -69,7 +69,7 @@ def _ask(admin: Admin) -> Facts:
     health, metrics = admin.get("/health"), admin.get("/metrics")
     if "components" not in health or "performance" not in metrics:
         raise UnreachableError("who answers there is no agent of this version")
-    return Facts(health, metrics, list(Selection().search(admin, LAST_FILES)))
+    return Facts(health, metrics, Selection().newest(admin, LAST_FILES)[0])
 
 
 def _styled(line: Line, *, colour: bool) -> str:

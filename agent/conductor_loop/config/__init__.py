@@ -17,9 +17,11 @@ from conductor_loop.config.loader import (
     merge,
     read_document,
 )
+from conductor_loop.config.salvage import salvage
 from conductor_loop.config.settings import (
     KEYS,
     LOG_LEVELS,
+    LONGEST_SOCKET_PATH,
     SECTIONS,
     Admin,
     Agent,
@@ -41,6 +43,7 @@ __all__ = [
     "ARGUMENTS",
     "KEYS",
     "LOG_LEVELS",
+    "LONGEST_SOCKET_PATH",
     "SECTIONS",
     "Admin",
     "Agent",
@@ -65,4 +68,5 @@ __all__ = [
     "merge",
     "parse_duration",
     "read_document",
+    "salvage",
 ]

@@ -355,6 +355,16 @@ class Key:
     def variable(self) -> str:
         return f"CONDUCTOR_LOOP_{self.section}_{self.name}".upper()
 
+    def shown(self, written: object) -> object:
+        """
+        Return a value for everybody to see: of a secret only that there is one.
+        """
+        return "(secret)" if self.secret and written else written
+
+
+#: Bytes of a path; the kernel's structure has 108, with a zero at the end.
+LONGEST_SOCKET_PATH = 107
+
 
 def admin_socket(config: Config) -> Path:
     """

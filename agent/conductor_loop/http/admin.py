@@ -4,6 +4,7 @@ The application on the admin socket: questions about files, and everything that 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,18 +16,21 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import bottle
 
 from conductor_loop import clock
-from conductor_loop.errors import BusyError, ConductorError, NotFoundError, UsageError
+from conductor_loop.errors import BusyError, ConductorError, UsageError
 from conductor_loop.http import answer, question
 from conductor_loop.http.administration import CHANGES, QUESTIONS, Administration, Reloaded
 from conductor_loop.http.answer import Answer
-from conductor_loop.http.files import Whereabouts, file_document, file_id, run_document
+from conductor_loop.http.files import Whereabouts, file_document, file_id, interruption_document, run_document
 from conductor_loop.http.guard import Guard
 from conductor_loop.http.peer import Peer, as_ourselves, asking, refuse_strangers
 from conductor_loop.http.problem import problem
+from conductor_loop.ledger.candidates import unknown
 from conductor_loop.ledger.places import Paths
+from conductor_loop.metrics.snapshot import Pause
 from conductor_loop.model import PauseReason, display_name
 from conductor_loop.store import queries
 from conductor_loop.store.failures import QueryTimeoutError
+from conductor_loop.store.queries import FileRow, Related
 from conductor_loop.store.search import search
 
 log = logging.getLogger(__name__)
@@ -51,7 +55,9 @@ def make_admin_app(
     app.config["catchall"] = False  # as with the TCP server's application
     app.default_error_handler = partial(_explain, alone=pages is None)
     asked, changed = _Questions(administration, paths), _Changes(administration)
-    answers: dict[str, Callable[..., Answer]] = dict(zip(QUESTIONS, (asked.files, asked.file), strict=True))
+    answers: dict[str, Callable[..., Answer]] = dict(
+        zip(QUESTIONS, (asked.files, asked.file, asked.pauses), strict=True)
+    )
     answers |= zip(
         CHANGES,
         (changed.retry, changed.pause, changed.resume, changed.drain, changed.stop, changed.reload),
@@ -100,13 +106,20 @@ class _Questions:
             with self._administration.reader() as connection:
                 # One more than asked for tells whether there is another page.
                 rows = search(connection, asked.filter, limit=asked.limit + 1, before=asked.before)
+                related = queries.related(connection, rows)
         except QueryTimeoutError as error:
             raise BusyError(
                 "the history is too long to find this in time; narrow the question with since or outcome"
             ) from error
         shown = rows[: asked.limit]
         following = file_id(store_id, shown[-1].number) if len(rows) > asked.limit else None
-        return answer.json({"files": [file_document(row, store_id) for row in shown], "next": following})
+        at_work = self._administration.at_work()
+        documents = [
+            file_document(row, store_id, related, at_work)
+            | ({"path": self._whereabouts(row, related)["path"]} if asked.places else {})
+            for row in shown
+        ]
+        return answer.json({"files": documents, "next": following})
 
     def file(self, id: str) -> Answer:
         store_id = self._administration.store_id
@@ -114,20 +127,25 @@ class _Questions:
         with self._administration.reader() as connection:
             row = queries.file(connection, number)
             runs = queries.attempts(connection, number)
-            retried_as = queries.retried_as(connection, number)
+            cut_off = queries.interruptions(connection, number)
+            related = queries.related(connection, [row] if row else [])
         if row is None:
-            raise NotFoundError(
-                f"there is no file {file_id(store_id, number)}: there never was, or it is no longer kept"
-            )
-        where = Whereabouts(self._paths, store_id=store_id).document(row, retried_as=retried_as)
+            raise unknown(file_id(store_id, number))
         return answer.json(
             {
-                **file_document(row, store_id),
-                **where,
-                "retried_as": None if retried_as is None else file_id(store_id, retried_as),
+                **file_document(row, store_id, related, self._administration.at_work()),
+                **self._whereabouts(row, related),
                 "runs": [run_document(run) for run in runs],
+                "interrupted_runs": [interruption_document(run) for run in cut_off],
             }
         )
+
+    def _whereabouts(self, row: FileRow, related: Related) -> dict[str, Any]:
+        where = Whereabouts(self._paths, store_id=self._administration.store_id)
+        return where.document(row, retried_as=related.retries.get(row.number))
+
+    def pauses(self) -> Answer:
+        return answer.json({"pauses": _pauses_document(self._administration)})
 
 
 class _Changes:
@@ -155,17 +173,25 @@ class _Changes:
             raise UsageError(
                 f"message must have at most {_LONGEST_MESSAGE} characters; this has {len(given)}"
             )
-        message = display_name(given) or f"asked for by {_asking()}"
-        with _told(f"pause ({message})"):
-            self._administration.pause(message)
-        return answer.json({"pauses": self._pauses()})
+        # Who it was is worth remembering: another administrator may want to end it.
+        message = f"{display_name(given)} ({_asking().user})" if given else f"asked for by {_asking().user}"
+        with _told(f"pause ({message})") as deed:
+            before = self._administration.pause(message)
+            if before is not None:
+                deed.outcome = f"done, in place of {before.message!r}"
+        return answer.json(
+            {
+                "pauses": _pauses_document(self._administration),
+                "before": None if before is None else _pause_document(before),
+            }
+        )
 
     def resume(self) -> Answer:
         _body()
         with _told("resume") as deed:
             lifted = self._administration.resume()
             deed.outcome = ", ".join(lifted) or "nothing was paused"
-        return answer.json({"lifted": lifted, "pauses": self._pauses()})
+        return answer.json({"lifted": lifted, "pauses": _pauses_document(self._administration)})
 
     def drain(self) -> Answer:
         _body()
@@ -178,7 +204,7 @@ class _Changes:
                 "running": draining.running,
                 "queued": draining.queued,
                 "waiting": draining.waiting,
-                "pauses": self._pauses(),
+                "pauses": _pauses_document(self._administration),
             }
         )
 
@@ -192,15 +218,16 @@ class _Changes:
         dry_run = _body(dry_run=bool).get("dry_run", False)
         with _told("reload", silent=dry_run) as deed:
             reloaded = self._administration.reload(dry_run=dry_run)
-            deed.outcome = ", ".join(reloaded.changed) or "nothing changed"
+            deed.outcome = "; ".join(_reload_words(reloaded)) or "nothing changed"
         return answer.json(_reload_document(reloaded))
 
-    def _pauses(self) -> dict[str, Any]:
-        pauses = self._administration.pauses()
-        return {
-            str(reason): {"since": clock.rfc3339(pause.since), "message": pause.message}
-            for reason, pause in pauses.items()
-        }
+
+def _pauses_document(administration: Administration) -> dict[str, Any]:
+    return {str(reason): _pause_document(pause) for reason, pause in administration.pauses().items()}
+
+
+def _pause_document(pause: Pause) -> dict[str, str]:
+    return {"since": clock.rfc3339(pause.since), "message": pause.message}
 
 
 @dataclass(slots=True)
@@ -248,6 +275,13 @@ def _reload_document(reloaded: Reloaded) -> dict[str, Any]:
         "warnings": list(reloaded.warnings),
         "config_hash": reloaded.config_hash,
     }
+
+
+def _reload_words(reloaded: Reloaded) -> Iterator[str]:
+    for key, (before, after) in reloaded.changed.items():
+        yield f"{key} is {json.dumps(after)}, was {json.dumps(before)}"
+    for key, (_, after) in reloaded.needs_restart.items():
+        yield f"{key} is {json.dumps(after)} after a restart"
 
 
 def _changes(values: Mapping[str, tuple[object, object]]) -> dict[str, dict[str, object]]:

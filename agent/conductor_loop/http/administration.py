@@ -14,7 +14,7 @@ from conductor_loop.model import PauseReason
 from conductor_loop.store.queries import Reader
 
 #: Questions that are answered on the admin socket, besides all pages of the TCP server.
-QUESTIONS = ("/api/v1/files", "/api/v1/files/<id>")
+QUESTIONS = ("/api/v1/files", "/api/v1/files/<id>", "/api/v1/pauses")
 #: What changes something, by POST; on the admin socket alone.
 CHANGES = (
     "/api/v1/files/<id>/retry",
@@ -60,6 +60,16 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtWork:
+    """
+    Which files are being worked on at this moment.
+    """
+
+    running: Mapping[int, int | None]  #: by number, since when; None where that is not known
+    held: bool  #: another attempt at a file does not come even if it is due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
     """
     What rereading the configuration came to; by key such as `agent.pattern`, the value before and after.
@@ -90,9 +100,14 @@ class Administration(Protocol):
         Of the store; with a deadline.
         """
 
+    def at_work(self) -> AtWork: ...
+
     def retry(self, number: int, *, dry_run: bool) -> Retried: ...
 
-    def pause(self, message: str) -> None: ...
+    def pause(self, message: str) -> Pause | None:
+        """
+        Pause for the operator; return the pause that stood already, whose beginning is kept.
+        """
 
     def resume(self) -> list[PauseReason]:
         """

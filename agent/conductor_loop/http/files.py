@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from conductor_loop import clock
+from conductor_loop.http.administration import AtWork
 from conductor_loop.ledger import naming, status
 from conductor_loop.ledger.places import Paths, in_slot
 from conductor_loop.model import Outcome, display_name
-from conductor_loop.store.queries import FileRow, PastAttempt
+from conductor_loop.store.queries import FileRow, PastAttempt, PastInterruption, Related
 
 _WITH_ERROR_LOG = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
@@ -25,11 +26,16 @@ def file_id(store_id: str, number: int) -> str:
     return f"{store_id}-{number}"
 
 
-def file_document(row: FileRow, store_id: str) -> dict[str, Any]:
+def file_document(row: FileRow, store_id: str, related: Related, at_work: AtWork) -> dict[str, Any]:
     """
     Return what there is to say of a file in a line of a list.
+
+    Args:
+        related: what other rows say of it.
+        at_work: what the agent is doing.
     """
     is_open = row.outcome is None
+    last = related.attempts.get(row.number) if is_open else None
     return {
         "id": file_id(store_id, row.number),
         "name": display_name(row.name),
@@ -50,7 +56,11 @@ def file_document(row: FileRow, store_id: str) -> dict[str, Any]:
         "sha256": row.sha256,
         "filed_as": _shown(row.target),
         "status_file": _shown(row.status_name),
-        "retry_of": None if row.retry_of is None else file_id(store_id, row.retry_of),
+        "retry_of": _id_or_none(store_id, row.retry_of),
+        "retried_as": _id_or_none(store_id, related.retries.get(row.number)),
+        "state": _state(row, at_work) if is_open else None,
+        "running_since": _moment(at_work.running.get(row.number)) if is_open else None,
+        "last_failure": None if last is None else {"kind": last[0], "message": last[1]},
     }
 
 
@@ -68,7 +78,20 @@ def run_document(run: PastAttempt) -> dict[str, Any]:
         "message": run.message,
         "output": run.output.decode("utf-8", "backslashreplace"),
         "output_bytes": run.output_bytes,
+        # Where something was left out, a line of the kept output says so; its length is that of a whole one only by chance.
+        "output_cut": len(run.output) != run.output_bytes,
         "survivors": run.survivors,
+    }
+
+
+def interruption_document(run: PastInterruption) -> dict[str, Any]:
+    """
+    Return one run of a file that was cut off.
+    """
+    return {
+        "started_at": clock.rfc3339(run.started_at),
+        "found_at": clock.rfc3339(run.found_at),
+        "cause": run.cause,
     }
 
 
@@ -151,6 +174,16 @@ class Whereabouts:
         return file_id(self._store_id, row.number)
 
 
+def _state(row: FileRow, at_work: AtWork) -> str:
+    """
+    Return what a file that is open is doing.
+    """
+    if row.number in at_work.running:
+        return "running"
+    due = row.next_attempt_at
+    return "waiting" if due is not None and (at_work.held or due > clock.now_us()) else "queued"
+
+
 def _inode(path: Path) -> int | None:
     try:
         return os.lstat(path).st_ino
@@ -164,6 +197,10 @@ def _moment(moment_us: int | None) -> str | None:
 
 def _seconds(micros: int | None) -> float | None:
     return None if micros is None else micros / clock.SECOND
+
+
+def _id_or_none(store_id: str, number: int | None) -> str | None:
+    return None if number is None else file_id(store_id, number)
 
 
 def _shown(name: str | None) -> str | None:

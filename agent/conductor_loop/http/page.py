@@ -44,12 +44,13 @@ def render(snapshot: Snapshot, *, version: str) -> bytes:
     """
     Return the page, which a browser loads again every five seconds.
     """
-    found = verdict.assess(snapshot)
+    found, name = verdict.assess(snapshot), escape(snapshot.agent_name)
     uptime = clock.duration_text(round(snapshot.uptime))
     parts = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>conductor-loop</title>',
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f"<title>conductor-loop {name}</title>",
         '<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5">',
-        f"<style>{_STYLE}</style></head><body><h1>conductor-loop</h1>",
+        f"<style>{_STYLE}</style></head><body><h1>conductor-loop {name}</h1>",
         f'<p><strong class="{found.status}">{found.status}</strong>, {snapshot.phase}, up {uptime}, ',
         f"version {escape(version)}, {clock.rfc3339(snapshot.taken_at)}</p>",
         _notices(snapshot),
@@ -63,7 +64,10 @@ def render(snapshot: Snapshot, *, version: str) -> bytes:
 
 
 def _notices(snapshot: Snapshot) -> str:
-    paused = [f"Intake is paused ({reason}): {pause.message}" for reason, pause in snapshot.pauses.items()]
+    paused = [
+        f"Intake is paused since {clock.rfc3339(pause.since)} ({reason}): {pause.message}"
+        for reason, pause in snapshot.pauses.items()
+    ]
     return "".join(f"<p>{escape(text)}</p>" for text in (*paused, *snapshot.warnings.values()))
 
 
@@ -71,6 +75,7 @@ def _counts(snapshot: Snapshot) -> Iterable[tuple[str, str]]:
     yield "processed", str(snapshot.files_processed_total)
     yield "failed", str(snapshot.files_failed_total)
     yield "rejected", str(snapshot.validation_failures_total)
+    yield "in the handoff directory", str(snapshot.gauges.handoff_files)
     yield "ready to run", str(snapshot.queue_depth)
     yield "waiting for the next attempt", str(snapshot.gauges.retry_waiting)
     yield "workers busy", f"{snapshot.active_workers} of {snapshot.max_workers}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import pwd
 import socket
 import struct
 from collections.abc import Iterable
@@ -37,6 +38,16 @@ class Peer:
 
     def __str__(self) -> str:
         return f"uid {self.uid}, pid {self.pid} ({command_name(self.pid)})"
+
+    @property
+    def user(self) -> str:
+        """
+        The name of its user.
+        """
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return f"uid {self.uid}"
 
 
 def peer_of(connection: socket.socket, group: int) -> Peer:

@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from conductor_loop.errors import NotFoundError, UsageError
+from conductor_loop.ledger.candidates import unknown
 from conductor_loop.model import Kind, Outcome, display_name
 from conductor_loop.store.search import OPEN, FileFilter
 
 MAX_LIMIT = 1000
 _LIMIT = 50
-_PARAMETERS = ("outcome", "kind", "name", "since", "until", "limit", "before")
+_PARAMETERS = ("outcome", "kind", "name", "since", "until", "unresolved", "places", "limit", "before")
 _MOST_PARTS = 100  # of a query
 _LONGEST_NUMBER = 18  # digits; what the database can hold and more than it ever will
 _ID = re.compile(r"(?:(?P<store>[0-9A-Za-z]+)-)?(?P<number>[0-9]+)")
@@ -47,7 +48,9 @@ class FilesQuestion:
             name_glob=given.get("name"),
             since_at=_optional(given, "since", moment),
             until_at=_optional(given, "until", moment),
+            unresolved=_is_true(given, "unresolved"),
         )
+        self.places = _is_true(given, "places")  #: whether to say where each file is
         self.limit = _LIMIT if "limit" not in given else _limit(given["limit"])
         self.before = _optional(given, "before", lambda text, _: number_of(text, store_id=store_id))
 
@@ -65,8 +68,10 @@ def number_of(id: str, *, store_id: str) -> int:
         raise UsageError(
             f"{display_name(id)!r} is no id of a file; ids are like {store_id}-123, or the number 123"
         )
-    if found["store"] not in {None, store_id} or len(found["number"]) > _LONGEST_NUMBER:
+    if found["store"] not in {None, store_id}:
         raise NotFoundError(f"there is no file {id}; the ids of this store begin with {store_id}-")
+    if len(found["number"]) > _LONGEST_NUMBER:
+        raise unknown(id)
     return int(found["number"])
 
 
@@ -136,6 +141,13 @@ def _words(name: str, given: Mapping[str, str], known: Collection[str]) -> froze
 
 def _optional(given: Mapping[str, str], name: str, parse: Callable[[str, str], int]) -> int | None:
     return parse(given[name], name) if name in given else None
+
+
+def _is_true(given: Mapping[str, str], name: str) -> bool:
+    value = given.get(name, "false")
+    if value not in {"true", "false"}:
+        raise UsageError(f"{name}: {display_name(value)!r} is neither true nor false")
+    return value == "true"
 
 
 def _limit(text: str) -> int:

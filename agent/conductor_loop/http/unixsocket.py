@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from conductor_loop.config import LONGEST_SOCKET_PATH
 from conductor_loop.host.process import command_name
 from conductor_loop.http.listener import BACKLOG, ListenError
 from conductor_loop.http.peer import Peer, credentials, peer_of
 from conductor_loop.model import display_name
 
-LONGEST = 107  #: bytes of a path; the kernel's structure has 108, with a zero at the end
 _MODE = 0o660
 _DIRECTORY_MODE = 0o750
 
@@ -69,9 +69,9 @@ class UnixListener:
 
     def _bind(self) -> socket.socket:
         length = len(os.fsencode(self._path))
-        if length > LONGEST:
+        if length > LONGEST_SOCKET_PATH:
             raise ListenError(
-                f"{self._shown}: {length} bytes are too long for a unix socket, which takes {LONGEST}; "
+                f"{self._shown}: {length} bytes are too long for a unix socket, which takes {LONGEST_SOCKET_PATH}; "
                 "set [admin] socket to a shorter path"
             )
         if not self._path.parent.is_dir():

@@ -12,8 +12,7 @@ from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.request import Request
 from conductor_loop.metrics import counting
 from conductor_loop.model import Finished
-
-_LAST = ("claimed", "")  #: counts claims, and so is the number of the last one
+from conductor_loop.store.queries import LAST_NUMBER
 
 
 class Note(Request[None]):
@@ -37,7 +36,7 @@ class Book:
     def __init__(self, *, store_id: str, totals: Mapping[tuple[str, str], int], highest_number: int) -> None:
         self._store_id = store_id
         self._totals = dict(totals)
-        self._totals[_LAST] = max(self._totals.get(_LAST, 0), highest_number)
+        self._totals[LAST_NUMBER] = max(self._totals.get(LAST_NUMBER, 0), highest_number)
         self._open: dict[int, Entry] = {}
         self._filed: dict[int, Entry] = {}
         self._to_flush: list[Entry] = []
@@ -64,8 +63,8 @@ class Book:
         """
         Return a number that was never used before.
         """
-        self.count(*_LAST, page)
-        return self._totals[_LAST]
+        self.count(*LAST_NUMBER, page)
+        return self._totals[LAST_NUMBER]
 
     def add(self, entry: Entry) -> None:
         """

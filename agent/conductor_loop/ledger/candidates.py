@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conductor_loop.errors import BusyError, ConflictError, NotFoundError
+from conductor_loop.errors import BusyError, ConflictError, NotFoundError, PausedError
 from conductor_loop.ledger import failed
 from conductor_loop.ledger.places import Places, exists
 from conductor_loop.model import Identity, Outcome, PauseReason, display_name
@@ -30,6 +30,13 @@ class Candidate:
     found: Identity
     path: Path  #: where it lies
     named: str  #: for words about it
+
+
+def unknown(id: str) -> NotFoundError:
+    """
+    Return the error for an id that no file has.
+    """
+    return NotFoundError(f"there is no file {id}: there never was, or it is no longer kept")
 
 
 class Candidates:
@@ -59,13 +66,13 @@ class Candidates:
 
         Raises:
             NotFoundError: there is no such file.
-            ConflictError: why it cannot be tried again as things are.
+            ConflictError: why it cannot be tried again as things are; PausedError if that is no matter of the file.
             BusyError: not now.
         """
         row, newer = self._look_up(number)
         newer = next((claim.number for claim in entered if claim.retry_of == number), newer)
         if row is None:
-            raise NotFoundError(f"there is no file {number} in the history")
+            raise unknown(self._id_of(number))
         named = f"{self._id_of(number)} ({display_name(row.name)})"
         self._check_row(row, newer, named)
         self._check_time(row, named)
@@ -89,7 +96,7 @@ class Candidates:
         pauses = self._pauses()
         if pauses:
             shown = "; ".join(f"{reason}: {message}" for reason, message in pauses.items())
-            raise ConflictError(f"intake is paused ({shown}), so {named} is not tried again now")
+            raise PausedError(f"intake is paused ({shown}), so {named} is not tried again now")
         if row.filed_at is None:
             # Until it is flushed, power loss could take it back into its slot, and two rows would claim it.
             raise BusyError(f"{named} is just being filed; ask again in a second")

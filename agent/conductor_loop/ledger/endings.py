@@ -23,6 +23,7 @@ from conductor_loop.metrics.live import Live
 from conductor_loop.model import (
     Again,
     Blocked,
+    Cause,
     Failed,
     Interrupted,
     Kind,
@@ -34,7 +35,7 @@ from conductor_loop.model import (
     Unsettled,
     display_name,
 )
-from conductor_loop.store.changes import AttemptRow, IdentityRow, WaitRow
+from conductor_loop.store.changes import AttemptRow, IdentityRow, InterruptionRow, WaitRow
 from conductor_loop.store.encoding import clean_text
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Endings:
             entry.identity = report.identity
             page.changes.identities.append(IdentityRow(number=entry.number, identity=report.identity))
         if report.run is not None:
-            entry.first_started_at = entry.first_started_at or report.run.started_at
+            entry.started(report.run.started_at)
             self._pauses.lift(PauseReason.COMMAND)  # for here it ran
         if not isinstance(report.verdict, Blocked):
             self._unblocked(entry)
@@ -184,6 +185,9 @@ class Endings:
                 self._pauses.lift(PauseReason.COMMAND)  # which nobody would ever do but them
 
     def _interrupted(self, entry: Entry, report: Report, verdict: Interrupted, page: Page) -> None:
+        if report.run is not None:
+            row = InterruptionRow(entry.number, report.run.started_at, report.finished_at, Cause.STOP)
+            page.changes.interruptions.append(row)
         log.info("%s (%s) was interrupted; the next start runs it again", display_name(entry.name), entry.id)
 
     def _end(

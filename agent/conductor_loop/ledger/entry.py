@@ -88,6 +88,13 @@ class Entry:
             retry=self.retry_of is not None,
         )
 
+    def started(self, at: int) -> None:
+        """
+        Note a run; the first one ends the file's wait.
+        """
+        if self.first_started_at is None:
+            self.first_started_at = at
+
     def release(self) -> None:
         """
         Give its slot free.

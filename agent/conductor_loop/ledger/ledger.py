@@ -36,6 +36,7 @@ from conductor_loop.ledger.terms import Terms
 from conductor_loop.ledger.timers import Timers
 from conductor_loop.ledger.waiting import Waiting
 from conductor_loop.metrics.live import Live
+from conductor_loop.metrics.snapshot import Pause
 from conductor_loop.model import Author, Filed, PauseReason, Report, Sample
 from conductor_loop.runtime.deadline import Deadline
 from conductor_loop.runtime.mailbox import Mailbox
@@ -168,7 +169,9 @@ class Ledger(ThreadService):
         """
         self.post(SetPause(reason, message))
 
-    def change_pause(self, reason: PauseReason, message: str | None, *, timeout: float = 10.0) -> bool:
+    def change_pause(
+        self, reason: PauseReason, message: str | None, *, timeout: float = 10.0
+    ) -> Pause | None:
         """
         Pause, or with None for `message` lift a pause, and return once that is durable; callable from any thread.
 
@@ -176,7 +179,7 @@ class Ledger(ThreadService):
             timeout: seconds.
 
         Returns:
-            Whether the reason stood before.
+            How the reason stood before; None if it did not.
 
         Raises:
             BusyError: the ledger did not come to it in time, and will not do it.

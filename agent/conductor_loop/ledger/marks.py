@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from conductor_loop import clock
 from conductor_loop.model import Job
 
 _SIZE = 256  #: bytes of one worker's record, so that a mark is one pwrite that never grows the file
@@ -25,6 +26,7 @@ class Mark:
     attempt: int
     interruptions: int  #: of the file before this run
     boot: str
+    started_at: int | None = None  #: moment of this run; of the mark of an older program not known
     pid: int | None = None
     start_time: int | None = None  #: of `pid`, in clock ticks since boot; tells it from a later process
 
@@ -78,7 +80,7 @@ class Marks:
         # Written by hand, twice per file; an id and a boot id need no escaping.
         self._records[worker] = (
             f'{{"id": "{job.id}", "attempt": {job.attempt}, "interruptions": {job.interruptions}, '
-            f'"boot": "{self._boot}"'
+            f'"boot": "{self._boot}", "started_at": {clock.now_us()}'
         )
         self._write(worker, "}")
 

@@ -83,7 +83,7 @@ def open_ledger(
         max_delay: seconds that a file waits for another attempt at most.
     """
     by_id = {mark.id: mark for mark in left_behind}
-    actions = recovery.plan(survey(places, memory.rows, by_id, store.store_id))
+    facts = survey(places, memory.rows, by_id, store.store_id, outdated=store.put_back is not None)
     ledger = Ledger(
         writer=store.writer,
         reader=store.reader,
@@ -96,7 +96,7 @@ def open_ledger(
         max_waiting=max_waiting,
         scan_interval=scan_interval,
         restore=Restorer(
-            actions,
+            recovery.plan(facts),
             outputs=memory.outputs,
             first_starts=memory.first_starts,
             max_delay=max_delay,

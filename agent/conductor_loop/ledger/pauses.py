@@ -14,11 +14,10 @@ from conductor_loop.ledger.admission import Admission
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.request import Request
 from conductor_loop.metrics.live import Live
-from conductor_loop.model import PauseReason
+from conductor_loop.metrics.snapshot import Pause
+from conductor_loop.model import ASKED_FOR, PauseReason
 
 log = logging.getLogger(__name__)
-
-_KEPT = {PauseReason.OPERATOR, PauseReason.DRAIN}  #: asked for by somebody, so they survive a restart
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +30,9 @@ class SetPause:
     message: str | None
 
 
-class ChangePause(Request[bool]):
+class ChangePause(Request[Pause | None]):
     """
-    The same message for who wants to know when that is durable, and whether the reason stood before.
+    The same message for who wants to know when that is durable, and how the reason stood before.
     """
 
     def __init__(self, reason: PauseReason, message: str | None) -> None:
@@ -49,7 +48,7 @@ class Pauses:
     def __init__(self, *, admission: Admission, live: Live) -> None:
         self._admission = admission
         self._live = live
-        self._reasons: dict[PauseReason, str] = {}
+        self._reasons: dict[PauseReason, Pause] = {}
         self._lifted: Callable[[PauseReason], None] = lambda reason: None
 
     def __contains__(self, reason: PauseReason) -> bool:
@@ -60,7 +59,7 @@ class Pauses:
         """
         The reasons that stand, each with its explanation.
         """
-        return self._reasons
+        return {reason: pause.message for reason, pause in self._reasons.items()}
 
     def on_lift(self, lifted: Callable[[PauseReason], None]) -> None:
         """
@@ -72,9 +71,10 @@ class Pauses:
         """
         Take over what the store remembers, except a reason of a newer program, which this one could not lift.
         """
-        for reason in sorted(_KEPT):
+        for reason in ASKED_FOR:
             if reason in kept:
-                self.set(reason, kept[reason][1])
+                since, message = kept[reason]
+                self.set(reason, message, since)
 
     def handle(self, message: SetPause, page: Page) -> None:
         """
@@ -84,28 +84,32 @@ class Pauses:
             self.lift(message.reason)
         else:
             self.set(message.reason, message.message)
-        if message.reason in _KEPT:
-            page.changes.pauses[message.reason] = (
-                None if message.message is None else (clock.now_us(), message.message)
-            )
+        if message.reason in ASKED_FOR:
+            pause = self._reasons.get(message.reason)
+            page.changes.pauses[message.reason] = None if pause is None else (pause.since, pause.message)
 
     def change(self, request: ChangePause, page: Page) -> None:
         """
         Do what a message asks, and answer it once that is durable.
         """
-        stood = request.change.reason in self
+        before = self._reasons.get(request.change.reason)
         self.handle(request.change, page)
-        page.after.append(partial(request.answer, stood))
+        page.after.append(partial(request.answer, before))
 
-    def set(self, reason: PauseReason, message: str) -> None:
+    def set(self, reason: PauseReason, message: str, since: int | None = None) -> None:
         """
-        Add a reason, or give a standing one another explanation.
+        Add a reason, or give a standing one, which keeps its beginning, another explanation.
+
+        Args:
+            since: the moment at which it began; None for now.
         """
-        if reason not in self._reasons:
+        before = self._reasons.get(reason)
+        if before is None:
             log.warning("intake paused (%s): %s", reason, message)
-        self._reasons[reason] = message
+        began = before.since if before else clock.now_us() if since is None else since
+        self._reasons[reason] = Pause(began, message)
         self._admission.pause(True)
-        self._live.pause(reason, message)
+        self._live.pause(reason, message, began)
 
     def lift(self, reason: PauseReason) -> None:
         """

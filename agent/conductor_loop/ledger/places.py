@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conductor_loop.errors import ConductorError, ConfigError, PermissionDeniedError
 from conductor_loop.ledger import moves
-from conductor_loop.ledger.locks import DirectoryLock
+from conductor_loop.ledger.locks import DirectoryLock, Role
 
 _PROBE = ".conductor-probe"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -126,20 +126,33 @@ class Places:
     Args:
         paths: of the directories; missing ones are made.
         agent: this agent's name.
-        owner: the line that a second agent is shown.
+        owner: how others name who works here, in one line.
+        role: what that is.
+        patience: seconds to wait at most while a command works here.
         predecessor: the places used so far; if the work directory is still the same one, its slots and its lock
             are taken over.
 
     Raises:
+        CommandAtWorkError: if a command works here.
         ConfigError: if the directories are not on one file system, or are no directories.
         OwnedError: if another agent works here.
         PermissionDeniedError: if we may not write there.
     """
 
-    def __init__(self, paths: Paths, *, agent: str, owner: str, predecessor: Places | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        agent: str,
+        owner: str,
+        role: Role = Role.AGENT,
+        patience: float = 0.0,
+        predecessor: Places | None = None,
+    ) -> None:
         self.paths = paths
         self.agent = agent
         self._owner = owner
+        self._role = role
         self.slots: Slots
         self.links = False  #: whether a move is a link and an unlink, which a crash can come between
         self._work = contextlib.ExitStack()  # what comes with owning the work directory
@@ -155,7 +168,7 @@ class Places:
                 self.slots = predecessor.slots
                 self._work = predecessor._work.pop_all()  # noqa: SLF001 - of its own class
             else:
-                self._work.callback(DirectoryLock(paths.work, owner).close)
+                self._work.callback(DirectoryLock(paths.work, owner, role=role, patience=patience).close)
                 self.slots = Slots(paths.work, agent)
                 self._work.callback(self.slots.close)
         except BaseException:
@@ -175,9 +188,9 @@ class Places:
         Open what is at the same paths now.
 
         Raises:
-            ConfigError, OwnedError, PermissionDeniedError: as the constructor.
+            CommandAtWorkError, ConfigError, OwnedError, PermissionDeniedError: as the constructor.
         """
-        return Places(self.paths, agent=self.agent, owner=self._owner, predecessor=self)
+        return Places(self.paths, agent=self.agent, owner=self._owner, role=self._role, predecessor=self)
 
     def mend(self) -> None:
         """
@@ -192,7 +205,7 @@ class Places:
                     # Not its parents: an operator who removes the handoff directory does not want it back from us.
                     path.mkdir(mode=0o770, exist_ok=True)
                     if name == "work":  # refused where our successor is at work already
-                        self._work.callback(DirectoryLock(path, self._owner).close)
+                        self._work.callback(DirectoryLock(path, self._owner, role=self._role).close)
                     _point(fd, path)
         with contextlib.suppress(OSError):
             self.slots.mend()

@@ -18,11 +18,12 @@ class Resume:
     """
     The file is in its slot: queue it, at once or when its next attempt is due.
 
-    `twice`: its claim was cut short between link and unlink, so it still has its name where it was claimed.
+    `cut_off_at`: start of the run that the agent's death cut off. `twice`: its claim was cut short between link and unlink, so it still has its name where it was claimed.
     """
 
     row: FileRow
     interruptions: int
+    cut_off_at: int | None = None
     twice: bool = False
 
     def describe(self) -> str:
@@ -34,11 +35,12 @@ class Resume:
 @dataclass(frozen=True, slots=True)
 class Poison:
     """
-    The agent died too often while this file was running.
+    The agent died too often while this file was running. `cut_off_at`: start of the last of these runs.
     """
 
     row: FileRow
     interruptions: int
+    cut_off_at: int | None = None
 
     def describe(self) -> str:
         return f"{_name(self.row)} was running when the agent died, {self.interruptions} times in a row: file as failed"
@@ -130,10 +132,11 @@ def _open(found: Found, *, links: bool) -> Action:
     if found.in_slot is not None:
         # The mark tells what the count was before that run, so that a recovery cut short does not count it twice.
         count = row.interruptions if found.mark is None else found.mark.interruptions + 1
+        cut_off_at = None if found.mark is None else found.mark.started_at
         return (
-            Poison(row, count)
+            Poison(row, count, cut_off_at)
             if count >= INTERRUPTIONS
-            else Resume(row, count, links and _half_claimed(found))
+            else Resume(row, count, cut_off_at, links and _half_claimed(found))
         )
     source = found.in_source
     # In failed/ it was looked for as what it is there, a file that somebody may have mended.

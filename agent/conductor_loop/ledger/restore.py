@@ -16,8 +16,8 @@ from conductor_loop.ledger.entry import Ending, Entry
 from conductor_loop.ledger.ledger import Ledger
 from conductor_loop.ledger.page import Page
 from conductor_loop.ledger.recovery import Action, Adopt, Claim, Close, File, Poison, Resume, Vanish
-from conductor_loop.model import Kind, Outcome, display_name
-from conductor_loop.store.changes import WaitRow
+from conductor_loop.model import Cause, Kind, Outcome, display_name
+from conductor_loop.store.changes import InterruptionRow, WaitRow
 from conductor_loop.store.queries import FileRow
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Restorer:
 
     def _resume(self, ledger: Ledger, action: Resume, page: Page) -> None:
         entry = self._moved(ledger, action.row, page)
-        entry.interruptions = action.interruptions
+        _cut_off(entry, action, page)
         if action.interruptions != action.row.interruptions:
             page.changes.waits.append(
                 WaitRow(
@@ -98,7 +98,7 @@ class Restorer:
 
     def _poison(self, ledger: Ledger, action: Poison, page: Page) -> None:
         entry = self._moved(ledger, action.row, page)
-        entry.interruptions = action.interruptions
+        _cut_off(entry, action, page)
         ledger.endings.poisoned(entry, page)
 
     def _claim(self, ledger: Ledger, action: Claim, page: Page) -> None:
@@ -186,6 +186,18 @@ class Restorer:
             output=self._outputs.get(row.number, b""),
             target=row.target or "",
             status_name=row.status_name or "",
+        )
+
+
+def _cut_off(entry: Entry, action: Resume | Poison, page: Page) -> None:
+    """
+    Enter that the agent's death cut a run off; done again by a start that follows a recovery cut short, it is the same.
+    """
+    entry.interruptions = action.interruptions
+    if action.cut_off_at is not None:
+        entry.started(action.cut_off_at)
+        page.changes.interruptions.append(
+            InterruptionRow(entry.number, action.cut_off_at, clock.now_us(), Cause.DEATH)
         )
 
 

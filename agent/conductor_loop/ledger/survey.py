@@ -65,18 +65,26 @@ class Facts:
     links: bool = False  #: moves are a link and an unlink here, so that a claim can be found half done
 
 
-def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], store_id: str) -> Facts:
+def survey(
+    places: Places,
+    rows: Iterable[FileRow],
+    marks: Mapping[str, Mark],
+    store_id: str,
+    *,
+    outdated: bool = False,
+) -> Facts:
     """
     Look for the file of every open row, and for files without one.
 
     Args:
         rows: the open ones, by number.
         marks: by file id.
+        outdated: the rows are those of a copy, and slots may have been given on since to files that have none.
     """
     rows = list(rows)
-    in_slots = _in_slots(places, rows)
+    in_slots = _in_slots(places, rows, outdated=outdated)
     found = [_find(places, row, in_slots.get(row.number), marks, store_id) for row in rows]
-    owned = {(one.row.agent, one.row.slot, one.row.name) for one in found}
+    owned = {(one.row.agent, one.row.slot, one.row.name) for one in found if one.in_slot or not outdated}
     strays = [
         Stray(*place, identity)
         for place in sorted(files_in_slots(places.work_fd))
@@ -85,22 +93,24 @@ def survey(places: Places, rows: Iterable[FileRow], marks: Mapping[str, Mark], s
     return Facts(found, strays, links=places.links)
 
 
-def _in_slots(places: Places, rows: Sequence[FileRow]) -> dict[int, Identity]:
+def _in_slots(places: Places, rows: Sequence[FileRow], *, outdated: bool) -> dict[int, Identity]:
     """
     Return the files in slots by the number of the row that each belongs to.
 
     A slot is given on as soon as its file is filed, and until the old row says so it may name the new file's place.
-    The file is that of the row that knows it; one that was changed since is that of the latest row.
+    The file is that of the row that knows it; one that was changed since is that of the latest row, or of none where
+    the rows are outdated.
     """
     sharing: dict[str, list[FileRow]] = {}
     for row in rows:
         sharing.setdefault(in_slot(row.agent, row.slot, row.name), []).append(row)
-    found = {}
+    found: dict[int, Identity] = {}
     for relative, claimants in sharing.items():
         identity = _identity(places.work_fd, relative)
         if identity is not None:
             known = [row for row in claimants if identity.same_file(row.identity)]
-            found[(known or claimants)[-1].number] = identity
+            owners = known if known or outdated else claimants
+            found |= {row.number: identity for row in owners[-1:]}
     return found
 
 

@@ -84,6 +84,8 @@ def _workers(snapshot: Snapshot) -> dict[str, Any]:
         "active_workers": snapshot.active_workers,
         "worker_utilization": snapshot.worker_utilization,
         "queue_depth": snapshot.queue_depth,
+        "handoff_files": snapshot.gauges.handoff_files,
+        "retry_waiting": snapshot.gauges.retry_waiting,
         "backpressure_events": snapshot.backpressure_events,
     }
 
@@ -155,6 +157,10 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "active_workers": Key("integer", "workers", None, "Workers that have a file."),
         "worker_utilization": Key("number", "percent", None, "Share of workers that have a file, 0 to 100."),
         "queue_depth": Key("integer", "files", None, "Files claimed and ready to run."),
+        "handoff_files": Key(
+            "integer", "files", None, "Files in the handoff directory that match `pattern`, at the last scan."
+        ),
+        "retry_waiting": Key("integer", "files", None, "Files that wait for their next attempt."),
         "backpressure_events": Key(
             "integer", "times", False, "Ready files began to wait because the look-ahead was full."
         ),

@@ -50,6 +50,8 @@ class Metrics:
     active_workers: int
     worker_utilization: float  #: 0 to 100
     queue_depth: int
+    handoff_files: int  #: not taken yet, at the last scan
+    retry_waiting: int  #: for another attempt
     backpressure_events: int
 
     timeout_count: int

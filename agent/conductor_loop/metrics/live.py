@@ -41,6 +41,7 @@ class Live:
         recent: (number, seconds of processing) of the last files that ran, in any order.
         last_success_at: moment at which the last file ended as processed.
         store_id: the store's.
+        agent_name: the configured one.
         monotonic: seconds; a parameter for tests.
         now: the wall clock in microseconds; a parameter for tests.
     """
@@ -54,6 +55,7 @@ class Live:
         recent: Iterable[tuple[int, float]] = (),
         last_success_at: int | None = None,
         store_id: str = "",
+        agent_name: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = clock.now_us,
     ) -> None:
@@ -65,6 +67,7 @@ class Live:
         self._max_workers = max_workers
         self._command_name = command_name
         self._store_id = store_id
+        self._agent_name = agent_name
         self._totals = dict(totals or {})
         self._recent = sorted(recent)[-RECENT:]
         self._last_success_at = last_success_at
@@ -168,13 +171,17 @@ class Live:
         with self._lock:
             self._probe_seconds = seconds
 
-    def pause(self, reason: PauseReason, message: str) -> None:
+    def pause(self, reason: PauseReason, message: str, since: int | None = None) -> None:
         """
         Show a reason for which intake stands still; said again, it keeps its beginning.
+
+        Args:
+            since: its moment; None for now.
         """
         with self._lock:
             before = self._pauses.get(reason)
-            self._pauses[reason] = Pause(before.since if before else self._now(), message)
+            began = before.since if before else self._now() if since is None else since
+            self._pauses[reason] = Pause(began, message)
 
     def resume(self, reason: PauseReason) -> None:
         """
@@ -257,6 +264,7 @@ class Live:
             phase=self._phase,
             beat_age=now - self._beat,
             store_id=self._store_id,
+            agent_name=self._agent_name,
             command_name=self._command_name,
             max_workers=self._max_workers,
             active_workers=self._active_workers,

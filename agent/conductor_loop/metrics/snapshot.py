@@ -103,6 +103,7 @@ class Snapshot:
     phase: Phase
     beat_age: float  #: seconds since the main loop's last tick
     store_id: str
+    agent_name: str = ""
     command_name: str
     max_workers: int
     active_workers: int

@@ -66,11 +66,20 @@ def document(snapshot: Snapshot, *, version: str, config_hash: str) -> dict[str,
         "timestamp": clock.rfc3339(snapshot.taken_at),
         "uptime": clock.duration_text(int(snapshot.uptime)),
         "version": version,
+        "agent": snapshot.agent_name,
+        "instance_id": snapshot.store_id,
         "config_hash": config_hash,
         "components": {name: condition.state for name, condition in verdict.components.items()},
         "details": _details(snapshot, verdict),
         "warnings": list(snapshot.warnings.values()),
     }
+
+
+def paused_words(reason: str, message: str) -> str:
+    """
+    Return what a component says of a pause.
+    """
+    return f"intake is paused ({reason}): {message}"
 
 
 def old_sqlite(version: str) -> str | None:
@@ -110,6 +119,7 @@ def _details(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
             reason: {"since": clock.rfc3339(pause.since), "message": pause.message}
             for reason, pause in snapshot.pauses.items()
         },
+        "warnings": dict(snapshot.warnings),
     }
 
 
@@ -129,7 +139,7 @@ def _clock_moved(snapshot: Snapshot) -> str | None:
 def _paused(reason: PauseReason) -> Test:
     def test(snapshot: Snapshot) -> str | None:
         pause = snapshot.pauses.get(reason)
-        return (pause.message or f"intake is paused: {reason}") if pause else None
+        return paused_words(reason, pause.message) if pause else None
 
     return test
 

@@ -26,12 +26,18 @@ class Relay(ThreadService, Generic[T]):
     Args:
         insist: a stop waits, as long as it may at all, until everything is delivered; else only a moment, for a taker
             that does not take must not hold up anybody's end.
+        held: nothing is delivered before `release`, or a stop.
     """
 
-    def __init__(self, name: str, deliver: Callable[[T], None], *, insist: bool = False) -> None:
-        super().__init__(name, self._loop, wake=lambda: self._mailbox.put(None))
+    def __init__(
+        self, name: str, deliver: Callable[[T], None], *, insist: bool = False, held: bool = False
+    ) -> None:
+        super().__init__(name, self._loop, wake=self.release)
         self._deliver = deliver
         self._insist = insist
+        self._released = threading.Event()
+        if not held:
+            self._released.set()
         self._mailbox: Mailbox[T | None] = Mailbox()
 
     def send(self, message: T) -> None:
@@ -40,6 +46,13 @@ class Relay(ThreadService, Generic[T]):
         """
         if self._mailbox.size < _MOST:
             self._mailbox.put(message)
+
+    def release(self) -> None:
+        """
+        Deliver from now on, first what was held; returns at once.
+        """
+        self._released.set()
+        self._mailbox.put(None)
 
     def join(self, deadline: Deadline) -> bool:
         """
@@ -51,6 +64,7 @@ class Relay(ThreadService, Generic[T]):
         return True
 
     def _loop(self, stop: threading.Event) -> None:
+        self._released.wait()
         while not (stop.is_set() and self._mailbox.empty):
             for message in self._mailbox.take(_IDLE_SECONDS):
                 if message is not None:

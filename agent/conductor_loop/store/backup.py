@@ -14,9 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conductor_loop import clock
-from conductor_loop.errors import ConflictError, CorruptStoreError, StoreError
+from conductor_loop.errors import (
+    ConflictError,
+    CorruptStoreError,
+    NotFoundError,
+    PermissionDeniedError,
+    StoreError,
+)
 from conductor_loop.model import display_name
-from conductor_loop.store import engine
+from conductor_loop.store import engine, putback
 from conductor_loop.store.failures import explained
 from conductor_loop.store.opening import sync
 from conductor_loop.store.schema import Schema
@@ -52,6 +58,8 @@ def back_up(found: Schema, target: Path | None = None) -> Path:
 
     Raises:
         ConflictError: there is something of this name already.
+        NotFoundError: there is no such directory.
+        PermissionDeniedError: this user may not write there.
         CorruptStoreError: the database is damaged.
         StoreError: there is no room, or the copy failed.
     """
@@ -66,6 +74,10 @@ def back_up(found: Schema, target: Path | None = None) -> Path:
         if target is None:
             _give_to_owner(path, path.parent)
         sync(path.parent)
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{display_name(str(path.parent))}: no permission to write there; name another place, or another user"
+        ) from error
     except OSError as error:
         raise StoreError(f"{display_name(str(path))}: the copy failed: {error.strerror or error}") from error
     return path
@@ -76,7 +88,7 @@ def plan(found: Schema, target: Path | None = None) -> Plan:
     Return what `back_up` would do; makes nothing.
 
     Raises:
-        ConflictError, StoreError: as `back_up`, as far as that can be known before.
+        ConflictError, NotFoundError, StoreError: as `back_up`, as far as that can be known before.
     """
     path = target or _default_target(found)
     _check_free(path)
@@ -85,10 +97,12 @@ def plan(found: Schema, target: Path | None = None) -> Plan:
     needed = engine.size_bytes(found.path) + _SPARE_BYTES
     try:
         free = shutil.disk_usage(folder).free
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"{display_name(str(folder))}: no such directory; make it first") from error
+    except PermissionError:
+        raise
     except OSError as error:
-        raise StoreError(
-            f"{display_name(str(folder))}: {error.strerror}; a directory is needed here"
-        ) from error
+        raise StoreError(f"{display_name(str(folder))}: {error.strerror}") from error
     if free < needed:
         raise StoreError(
             f"{display_name(str(folder))}: no room for a copy of the database: "
@@ -151,6 +165,7 @@ def _remove_partials(folder: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    began_at = clock.now_us()
     with _connection(source, "ro") as old, _connection(target, "rw") as new:
         # Nobody else knows the copy, so that it needs neither locks nor a journal: what a crash leaves is of no use.
         new.execute("PRAGMA journal_mode=OFF").fetchall()
@@ -162,6 +177,7 @@ def _copy(source: Path, target: Path) -> None:
             old.backup(new, pages=_STEP_PAGES, progress=lambda status, left, total: flush())
         old.execute("COMMIT")
         new.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file, with nothing beside it
+        putback.sign(new, began_at)
         problems = [row[0] for row in new.execute("PRAGMA quick_check(3)")]
     if problems != ["ok"]:
         raise CorruptStoreError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from conductor_loop.model import FoundBy, Identity, Kind, Outcome, Sample
+from conductor_loop.model import Cause, FoundBy, Identity, Kind, Outcome, Sample
 
 
 class ClaimRow(NamedTuple):
@@ -66,6 +66,17 @@ class AttemptRow(NamedTuple):
     survivors: int = 0
 
 
+class InterruptionRow(NamedTuple):
+    """
+    A run that was cut off. A row with this number and start that is there already stays as it is.
+    """
+
+    number: int
+    started_at: int
+    found_at: int  #: when somebody knew of it
+    cause: Cause
+
+
 class EndRow(NamedTuple):
     """
     How a file ended, and under which names it is about to be filed.
@@ -115,6 +126,7 @@ class Changes:
     identities: list[IdentityRow] = field(default_factory=list)
     waits: list[WaitRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
+    interruptions: list[InterruptionRow] = field(default_factory=list)
     ends: list[EndRow] = field(default_factory=list)
     targets: list[TargetRow] = field(default_factory=list)
     filed: list[FiledRow] = field(default_factory=list)
@@ -129,6 +141,7 @@ class Changes:
             or self.identities
             or self.waits
             or self.attempts
+            or self.interruptions
             or self.ends
             or self.targets
             or self.filed

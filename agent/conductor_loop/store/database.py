@@ -10,12 +10,14 @@ import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, update
 
 from conductor_loop.errors import CorruptStoreError, StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store import engine, opening, queries
-from conductor_loop.store.failures import QueryTimeoutError, explained
+from conductor_loop.store import engine, opening, putback, queries
+from conductor_loop.store.damage import find_damage
+from conductor_loop.store.failures import explained
+from conductor_loop.store.putback import PutBack
 from conductor_loop.store.schema import DATABASE_NAME, read_schema
 from conductor_loop.store.tables import meta
 from conductor_loop.store.upgrade import upgrade
@@ -33,15 +35,19 @@ class Store:
         store_id: begins the id of every file; a new store has a new one.
         sqlite_version: of the library in use.
         set_aside: where a destroyed store went when this one was opened.
+        put_back: what is to be said of a copy that was put back and opened for the first time now.
         writer: for the one thread that writes.
     """
 
     sqlite_version = sqlite3.sqlite_version
 
-    def __init__(self, path: Path, *, store_id: str, set_aside: Path | None) -> None:
+    def __init__(
+        self, path: Path, *, store_id: str, set_aside: Path | None, put_back: PutBack | None
+    ) -> None:
         self.path = path
         self.store_id = store_id
         self.set_aside = set_aside
+        self.put_back = put_back
         self.writer = Writer(path)
         self._readers = engine.Readers(path)
 
@@ -65,12 +71,14 @@ class Store:
         _check_directory(state_dir)
         aside = None
         try:
-            store_id = _usable(path, now, scripts)
+            store_id, put_back = _usable(path, now, scripts)
         except CorruptStoreError as error:
             aside = opening.set_aside(path, now)
             log.error("the store is damaged and was set aside as %s; a new one begins: %s", aside, error)  # noqa: TRY400
-            store_id = _usable(path, now, scripts)
-        return cls(path, store_id=store_id, set_aside=aside)
+            store_id, put_back = _usable(path, now, scripts)
+        if put_back is not None:
+            log.warning("%s", put_back.describe())
+        return cls(path, store_id=store_id, set_aside=aside, put_back=put_back)
 
     def reader(self, deadline_seconds: float = 1.0) -> AbstractContextManager[Connection]:
         """
@@ -89,14 +97,7 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
-        try:
-            with self.reader(deadline_seconds) as connection:
-                found = connection.execute(text("PRAGMA quick_check(10)")).scalars().all()
-        except QueryTimeoutError:
-            return None
-        except CorruptStoreError as error:
-            return [str(error)]
-        return [line for line in found if line != "ok"]
+        return find_damage(self.reader, deadline_seconds=deadline_seconds)
 
     def mark_corrupt(self, reason: str) -> None:
         """
@@ -137,9 +138,9 @@ def _check_directory(state_dir: Path) -> None:
         )
 
 
-def _usable(path: Path, now: int, scripts: Path | None) -> str:
+def _usable(path: Path, now: int, scripts: Path | None) -> tuple[str, PutBack | None]:
     """
-    Bring the database into a state in which it can be read and written; return its id.
+    Bring the database into a state in which it can be read and written; return its id, and what it is if it is a copy.
     """
     reason = opening.mark(path)
     if reason is not None:
@@ -155,7 +156,8 @@ def _usable(path: Path, now: int, scripts: Path | None) -> str:
         upgrade(path.parent, scripts=scripts)
     with explained(path), engine.writer_engine(path).connect() as connection:
         _try_out(connection)
-    return found.store_id
+    with explained(path), engine.writer_engine(path).begin() as connection:
+        return found.store_id, putback.put_to_use(connection, now)
 
 
 def _try_out(connection: Connection) -> None:

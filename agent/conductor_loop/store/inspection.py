@@ -6,24 +6,25 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, func, select
 
-from conductor_loop.errors import CorruptStoreError, StoreError
-from conductor_loop.model import display_name
-from conductor_loop.store import opening, queries
+from conductor_loop import clock
+from conductor_loop.errors import StoreError
+from conductor_loop.store import opening, putback, queries
+from conductor_loop.store.damage import find_damage
 from conductor_loop.store.engine import Readers, size_bytes
-from conductor_loop.store.failures import QueryTimeoutError
-from conductor_loop.store.schema import DATABASE_NAME, Schema, read_schema
+from conductor_loop.store.schema import Schema, database, read_schema
 from conductor_loop.store.tables import SCHEMA_VERSION, samples
 
-_MOST_DAMAGES = 100  #: that a check lists
-_LOOKS = 5  #: at an index that its writer is changing at this very moment; one in thousands meets that
+_UNSETTLED_SECONDS = 0.3  #: while an agent starts or stops; longer than that takes
 _LOOK_AGAIN_SECONDS = 0.02
 
 
@@ -38,6 +39,7 @@ class Contents(NamedTuple):
     rows: list[queries.FileRow] | None = None  #: the open ones, by number; None where the schema is not ours
     highest_number: int = 0
     last_sample_at: int | None = None  #: moment
+    pauses: Mapping[str, tuple[int, str]] = MappingProxyType({})  #: reason -> since, message
 
 
 def contents(state_dir: Path, deadline_seconds: float) -> Contents:
@@ -57,6 +59,7 @@ def contents(state_dir: Path, deadline_seconds: float) -> Contents:
             rows=queries.open_files(connection),
             highest_number=queries.highest_number(connection),
             last_sample_at=connection.execute(select(func.max(samples.c.taken_at))).scalar(),
+            pauses=queries.pauses(connection),
         )
 
 
@@ -69,22 +72,9 @@ def next_id(state_dir: Path, deadline_seconds: float) -> str:
     """
     path = database(state_dir)
     with look(path, deadline_seconds) as connection:
-        return f"{read_schema(path, connection).store_id}-{queries.highest_number(connection) + 1}"
-
-
-def database(state_dir: Path) -> Path:
-    """
-    Return the path of the database in `state_dir`.
-
-    Raises:
-        StoreError: there is none.
-    """
-    path = state_dir / DATABASE_NAME
-    if not path.exists():
-        raise StoreError(
-            f"{display_name(str(path))}: no such database; the agent makes it at its first start"
-        )
-    return path
+        copy = putback.find(connection, clock.now_us())
+        number = queries.last_number(connection) + 1 if copy is None else copy.next_number
+        return f"{read_schema(path, connection).store_id}-{number}"
 
 
 def damages(path: Path, *, full: bool = False, deadline_seconds: float = math.inf) -> list[str] | None:
@@ -97,9 +87,9 @@ def damages(path: Path, *, full: bool = False, deadline_seconds: float = math.in
     Raises:
         StoreError: the database cannot be read.
     """
-    found = _damages(path, full=full, deadline_seconds=deadline_seconds)
+    check = partial(find_damage, partial(look, path), full=full, deadline_seconds=deadline_seconds)
     # Damage stays; what only an agent's start in the midst of it made look like damage does not.
-    return _damages(path, full=full, deadline_seconds=deadline_seconds) if found else found
+    return check() and check()
 
 
 @contextmanager
@@ -111,33 +101,26 @@ def look(path: Path, deadline_seconds: float) -> Iterator[Connection]:
         QueryTimeoutError: the deadline passed.
         StoreError: the database cannot be read.
     """
-    with Readers(path, traceless=True).open(deadline_seconds) as connection:
-        _begin_reading(connection)
-        yield connection
+    with ExitStack() as stack:
+        yield _begin_reading(path, deadline_seconds, stack)
 
 
-def _damages(path: Path, *, full: bool, deadline_seconds: float) -> list[str] | None:
-    check = "integrity_check" if full else "quick_check"
-    try:
-        with look(path, deadline_seconds) as connection:
-            found = connection.execute(text(f"PRAGMA {check}({_MOST_DAMAGES})")).scalars().all()
-    except CorruptStoreError as error:
-        return [str(error)]
-    except QueryTimeoutError:
-        if math.isinf(deadline_seconds):  # SQLite lets no exception through, and nothing else cuts it off
-            raise KeyboardInterrupt from None
-        return None
-    return [line for line in found if line != "ok"]
+def _begin_reading(path: Path, deadline_seconds: float, stack: ExitStack) -> Connection:
+    """
+    Return a connection that has begun to read; `stack` closes it.
 
-
-def _begin_reading(connection: Connection) -> None:
-    for left in reversed(range(_LOOKS)):
+    An agent that starts or stops makes or removes log and index, so that what there was a moment ago is not what is
+    opened now.
+    """
+    ends_at = time.monotonic() + _UNSETTLED_SECONDS
+    while True:
         try:
-            connection.exec_driver_sql("PRAGMA schema_version").fetchall()
-        except OperationalError as error:
-            code = str(getattr(error.orig, "sqlite_errorname", ""))
-            if not left or not code.startswith("SQLITE_READONLY"):
+            with ExitStack() as attempt:
+                connection = attempt.enter_context(Readers(path, traceless=True).open(deadline_seconds))
+                connection.exec_driver_sql("PRAGMA schema_version").fetchall()
+                stack.enter_context(attempt.pop_all())
+                return connection
+        except StoreError:
+            if time.monotonic() >= ends_at:
                 raise
-            threading.Event().wait(_LOOK_AGAIN_SECONDS)
-        else:
-            return
+        threading.Event().wait(_LOOK_AGAIN_SECONDS)

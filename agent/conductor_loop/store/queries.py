@@ -7,12 +7,12 @@ come back as text: a newer program may have written some that this one does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select
 
 from conductor_loop.clock import SECOND
 from conductor_loop.model import Identity, Outcome
@@ -71,13 +71,39 @@ class PastAttempt:
     survivors: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastInterruption:
+    """
+    A row of `interruptions`: a run that was cut off.
+    """
+
+    started_at: int
+    found_at: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """
+    What is known of some files from other rows than their own, by number.
+    """
+
+    retries: Mapping[int, int]  #: the newest file that tries this one again
+    attempts: Mapping[int, tuple[str | None, str]]  #: kind and message of the last one at an open file
+
+
 Reader = Callable[[], AbstractContextManager[Connection]]
 """
 Gives a connection for a few questions, and has a deadline for them.
 """
 
+LAST_NUMBER = ("claimed", "")  #: key of the last number that was given out, among the counters
+
 _files = tables.files.c
+_newer = tables.files.alias("newer").c
+_TRIES_AGAIN = func.coalesce(_newer.outcome, "") != Outcome.VANISHED  #: what vanished did not
 _attempts = tables.attempts.c
+_interruptions = tables.interruptions.c
 _SELECT_FILES = select(*tables.files.columns)
 _SELECT_ATTEMPTS = select(*tables.attempts.columns)
 
@@ -101,12 +127,37 @@ def file(connection: Connection, number: int) -> FileRow | None:
 
 def retried_as(connection: Connection, number: int) -> int | None:
     """
-    Return the number of the file that tries this one again, the newest; one that vanished did not.
+    Return the number of the file that tries this one again, the newest.
     """
-    query = select(_files.number).where(
-        _files.retry_of == number, func.coalesce(_files.outcome, "") != Outcome.VANISHED
+    return retries_of(connection, [number]).get(number)
+
+
+def retries_of(connection: Connection, numbers: Collection[int]) -> dict[int, int]:
+    """
+    Return the same of several files; those that were not tried again are left out.
+    """
+    query = select(_newer.retry_of, func.max(_newer.number)).where(
+        _newer.retry_of.in_(sorted(numbers)), _TRIES_AGAIN
     )
-    return connection.execute(query.order_by(_files.number.desc()).limit(1)).scalar()
+    return {old: new for old, new in connection.execute(query.group_by(_newer.retry_of)) if old is not None}
+
+
+def was_retried() -> ColumnElement[bool]:
+    """
+    Return the condition that a file is tried again by a newer one.
+    """
+    return exists().where(_newer.retry_of == _files.number, _TRIES_AGAIN)
+
+
+def related(connection: Connection, rows: Sequence[FileRow]) -> Related:
+    """
+    Return what other rows say of these; two questions, however many they are.
+    """
+    open_numbers = [row.number for row in rows if row.outcome is None]
+    return Related(
+        retries=retries_of(connection, [row.number for row in rows]),
+        attempts=last_attempts(connection, open_numbers) if open_numbers else {},
+    )
 
 
 def highest_number(connection: Connection) -> int:
@@ -114,6 +165,16 @@ def highest_number(connection: Connection) -> int:
     Return the highest number of any file, 0 if there is none.
     """
     return connection.execute(select(func.max(_files.number))).scalar() or 0
+
+
+def last_number(connection: Connection) -> int:
+    """
+    Return the last number that was given out; there need not be a file of it any more.
+    """
+    columns = tables.totals.c
+    metric, label = LAST_NUMBER
+    query = select(columns.value).where(columns.metric == metric, columns.label == label)
+    return max(connection.execute(query).scalar() or 0, highest_number(connection))
 
 
 def recent_durations(connection: Connection, limit: int = 1000) -> list[tuple[int, float]]:
@@ -180,9 +241,30 @@ def attempts(connection: Connection, number: int) -> list[PastAttempt]:
     return [PastAttempt(number=row["file_number"], **_without(row, ["file_number"])) for row in rows]
 
 
+def interruptions(connection: Connection, number: int) -> list[PastInterruption]:
+    """
+    Return the runs of one file that were cut off, the first one first.
+    """
+    columns = (_interruptions.started_at, _interruptions.found_at, _interruptions.cause)
+    query = select(*columns).where(_interruptions.file_number == number).order_by(_interruptions.started_at)
+    return [PastInterruption(**row) for row in connection.execute(query).mappings()]
+
+
+def last_attempts(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str | None, str]]:
+    """
+    Return (kind, message) of the last attempt at each of these files, by number; those that never ran are left out.
+    """
+    query = select(_attempts.file_number, _attempts.kind, _attempts.message).where(
+        _files.number.in_(sorted(numbers)),
+        _attempts.file_number == _files.number,
+        _attempts.attempt == _files.attempts,
+    )
+    return {number: (kind, message) for number, kind, message in connection.execute(query)}
+
+
 def first_starts(connection: Connection) -> dict[int, int]:
     """
-    Return when the open files that have run were first started, by number.
+    Return when the open files that have run were first started, by number; a run that was cut off is a start as well.
     """
     # Not a join: SQLite would begin it with the attempts, and read millions of them for a handful of files.
     first = (
@@ -190,8 +272,14 @@ def first_starts(connection: Connection) -> dict[int, int]:
         .where(_attempts.file_number == _files.number, _attempts.attempt == 1)
         .scalar_subquery()
     )
-    rows = connection.execute(select(_files.number, first).where(_files.filed_at.is_(None)))
-    return {number: started_at for number, started_at in rows if started_at is not None}
+    cut_off = (
+        select(func.min(_interruptions.started_at))
+        .where(_interruptions.file_number == _files.number)
+        .scalar_subquery()
+    )
+    rows = connection.execute(select(_files.number, first, cut_off).where(_files.filed_at.is_(None)))
+    started = {number: [at for at in starts if at is not None] for number, *starts in rows}
+    return {number: min(starts) for number, starts in started.items() if starts}
 
 
 def totals(connection: Connection) -> dict[tuple[str, str], int]:

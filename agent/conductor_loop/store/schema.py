@@ -4,6 +4,8 @@ Which schema a database has, and whether this program may use it.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, inspect, select
 from conductor_loop import __version__
 from conductor_loop.errors import IncompatibleStoreError, StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store.engine import Readers
+from conductor_loop.store.engine import Readers, file_size
 from conductor_loop.store.tables import HEAD_REVISION, SCHEMA_VERSION, alembic_version, meta
 
 DATABASE_NAME = "history.db"
@@ -63,14 +65,41 @@ def schema(state_dir: Path) -> Schema:
 
     Raises:
         StoreError: there is none, or it cannot be read.
+        PermissionError: this user may not read it.
+    """
+    path = database(state_dir)
+    with Readers(path).open(_DEADLINE_SECONDS) as connection:
+        return read_schema(path, connection)
+
+
+def database(state_dir: Path) -> Path:
+    """
+    Return the path of the database in `state_dir`.
+
+    Raises:
+        StoreError: there is none.
+        PermissionError: this user may not read it.
     """
     path = state_dir / DATABASE_NAME
-    if not _there(path):
+    if not is_there(path):
         raise StoreError(
             f"{display_name(str(path))}: no such database; the agent makes it at its first start"
         )
-    with Readers(path).open(_DEADLINE_SECONDS) as connection:
-        return read_schema(path, connection)
+    for part in (path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))):
+        # Asked before SQLite is, which does not tell this from other reasons. Not by opening it: see store/engine.py.
+        if part.exists() and not os.access(part, os.R_OK, effective_ids=True) and part.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(part))
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """
+    Tell whether there is a database; an empty file is none yet, as it is for the agent.
+
+    Raises:
+        PermissionError: this user may not look.
+    """
+    return path.exists() and file_size(path) > 0
 
 
 def read_schema(path: Path, connection: Connection) -> Schema:
@@ -95,16 +124,6 @@ def read_schema(path: Path, connection: Connection) -> Schema:
         schema_version=row.schema_version,
         min_compatible_version=row.min_compatible_version,
     )
-
-
-def _there(path: Path) -> bool:
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return False
-    except OSError:  # no permission, mostly; SQLite meets the same, and the reader says so
-        pass
-    return True
 
 
 def _is_ours(connection: Connection) -> bool:

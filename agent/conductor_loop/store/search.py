@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from conductor_loop.model import Kind, Outcome
 from conductor_loop.store import tables
-from conductor_loop.store.queries import FileRow, highest_number, read_file
+from conductor_loop.store.queries import FileRow, highest_number, read_file, was_retried
 
 OPEN = "open"  #: stands among the outcomes for files that have none yet
 
@@ -36,6 +36,7 @@ class FileFilter:
     name_glob: str | None = None  #: for the name as it is shown: `*`, `?`, `[a-c]`, `[^a]`; case-sensitive
     since_at: int | None = None  #: this moment or later
     until_at: int | None = None  #: before this moment
+    unresolved: bool = False  #: only failed and rejected ones that were not tried again
 
 
 def search(
@@ -66,6 +67,8 @@ def _ended(connection: Connection, wanted: FileFilter, limit: int, before: int |
         if outcomes <= _UNSUCCESSFUL:
             # In the words of its index, without which that would not be used.
             conditions.append(tables.UNSUCCESSFUL)
+    if wanted.unresolved:
+        conditions.append(~was_retried())
     if wanted.kinds:
         conditions.append(_files.kind.in_(sorted(wanted.kinds)))
     if wanted.since_at is None:
@@ -77,7 +80,7 @@ def _ended(connection: Connection, wanted: FileFilter, limit: int, before: int |
 
 
 def _open(connection: Connection, wanted: FileFilter, limit: int, before: int | None) -> list[FileRow]:
-    if wanted.kinds or (wanted.outcomes and OPEN not in wanted.outcomes):
+    if wanted.kinds or wanted.unresolved or (wanted.outcomes and OPEN not in wanted.outcomes):
         return []
     # The first is true of all of them, and what their index is of.
     conditions = [_files.filed_at.is_(None), _files.outcome.is_(None), *_common(wanted, before)]
@@ -109,9 +112,10 @@ def _outcomes(wanted: FileFilter) -> frozenset[str] | None:
     Return the outcomes that files which match can have; None for any.
     """
     asked = frozenset(wanted.outcomes - {OPEN}) if wanted.outcomes else None
-    if not wanted.kinds:
+    if not (wanted.kinds or wanted.unresolved):
         return asked
-    possible = _UNSUCCESSFUL if Kind.VANISHED not in wanted.kinds else _UNSUCCESSFUL | {Outcome.VANISHED}
+    vanished = Kind.VANISHED in wanted.kinds and not wanted.unresolved
+    possible = _UNSUCCESSFUL | {Outcome.VANISHED} if vanished else _UNSUCCESSFUL
     return possible if asked is None else asked & possible
 
 

@@ -23,6 +23,7 @@ from conductor_loop.store.changes import (
     EndRow,
     FiledRow,
     IdentityRow,
+    InterruptionRow,
     TargetRow,
     WaitRow,
 )
@@ -70,6 +71,7 @@ _CLAIM = _insert(tables.files)
 #: Sets the columns that its parameters name.
 _UPDATE = update(tables.files).where(tables.files.c.number == bindparam("_number"))
 _ATTEMPT = _insert(tables.attempts)
+_INTERRUPTION = _insert(tables.interruptions)
 _TOTAL = _insert(tables.totals, "value")
 _SAMPLE = _insert(tables.samples)
 _PAUSE = _insert(tables.pauses, "since", "message")
@@ -82,6 +84,7 @@ def _batches(changes: Changes) -> Iterator[tuple[Any, list[Row]]]:
     yield _UPDATE, [_identity(row) for row in changes.identities]
     yield _UPDATE, [_wait(row) for row in changes.waits]
     yield _ATTEMPT, [_attempt(row) for row in changes.attempts]
+    yield _INTERRUPTION, [_interruption(row) for row in changes.interruptions]
     yield _UPDATE, [_end(row) for row in changes.ends]
     yield _UPDATE, [_renamed(row) for row in changes.targets]
     yield _UPDATE, [_filed(row) for row in changes.filed]
@@ -146,6 +149,15 @@ def _attempt(row: AttemptRow) -> Row:
         "output": row.output,
         "output_bytes": row.output_bytes,
         "survivors": row.survivors,
+    }
+
+
+def _interruption(row: InterruptionRow) -> Row:
+    return {
+        "file_number": row.number,
+        "started_at": row.started_at,
+        "found_at": row.found_at,
+        "cause": row.cause,
     }
 
 

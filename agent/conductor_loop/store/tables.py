@@ -119,6 +119,17 @@ attempts = Table(
     PrimaryKeyConstraint("file_number", "attempt"),
 )
 
+#: Runs that did not come to their end, and so are no attempts.
+interruptions = Table(
+    "interruptions",
+    metadata,
+    Column("file_number", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("found_at", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    PrimaryKeyConstraint("file_number", "started_at"),
+)
+
 totals = Table(
     "totals",
     metadata,

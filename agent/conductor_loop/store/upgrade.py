@@ -13,7 +13,8 @@ from typing import NamedTuple
 import conductor_loop
 from conductor_loop.errors import StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store.backup import back_up
+from conductor_loop.store.backup import back_up, plan
+from conductor_loop.store.engine import file_size, size_bytes
 from conductor_loop.store.schema import schema
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Upgrade(NamedTuple):
     from_revision: str
     to_revision: str
     backup: Path | None  #: None where nothing was to be done
+    backup_bytes: int = 0
 
 
 def upgrade(state_dir: Path, *, scripts: Path | None = None) -> Upgrade:
@@ -49,10 +51,31 @@ def upgrade(state_dir: Path, *, scripts: Path | None = None) -> Upgrade:
     if not before.behind:
         return Upgrade(before.revision, before.revision, None)
     backup = back_up(before)
+    backup_bytes = file_size(backup)
     _migrate(before.path, scripts or migrations_dir())
     after = schema(state_dir)
-    log.info("upgraded the store from revision %s to %s, copy: %s", before.revision, after.revision, backup)
-    return Upgrade(before.revision, after.revision, backup)
+    log.info(
+        "upgraded the store from revision %s to %s; the copy of before stays until somebody deletes it: %s",
+        before.revision,
+        after.revision,
+        backup,
+    )
+    return Upgrade(before.revision, after.revision, backup, backup_bytes)
+
+
+def plan_upgrade(state_dir: Path) -> Upgrade:
+    """
+    Return what `upgrade` would do; changes nothing. How large the copy would be is what the database takes now.
+
+    Raises:
+        IncompatibleStoreError: the database is too new for this program.
+        StoreError: no database, or no room for the copy.
+    """
+    before = schema(state_dir)
+    before.check_compatible()
+    if not before.behind:
+        return Upgrade(before.revision, before.revision, None)
+    return Upgrade(before.revision, before.head, plan(before).target, size_bytes(before.path))
 
 
 def migrations_dir() -> Path:

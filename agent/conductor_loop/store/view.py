@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from conductor_loop.errors import StoreError
 from conductor_loop.model import display_name
-from conductor_loop.store.inspection import database, look
-from conductor_loop.store.schema import read_schema
+from conductor_loop.store.inspection import look
+from conductor_loop.store.schema import database, read_schema
 
 _SCHEMA_SECONDS = 5.0
 

@@ -179,18 +179,22 @@ class Attempter:
         if self._disk_is_full():
             free = f"less than {self._min_free_bytes} bytes are free in {self._out_dir}"
             return Blocked(PauseReason.DISK, f"{free}, and an attempt failed: {failure.message}")
+        exit_code = run.exit_code if run else None
         delay = self._retry.decide(
             failure.kind,
-            exit_code=run.exit_code if run else None,
+            exit_code=exit_code,
             attempt=job.attempt,
             waited_seconds=(clock.now_us() - job.claimed_at) / clock.SECOND,
             rng=self._rng,
             asked=failure.asked,
             asked_delay=failure.asked_delay,
         )
-        if delay is None:
-            return Failed(failure.kind, failure.message)
-        return Again(failure.kind, failure.message, delay)
+        if delay is not None:
+            return Again(failure.kind, failure.message, delay)
+        # Who reads only the end must see that it was not the first try.
+        again = self._retry.repeats(failure.kind, exit_code=exit_code, asked=failure.asked)
+        given_up = f"; given up after {job.attempt} attempts" if again and job.attempt > 1 else ""
+        return Failed(failure.kind, f"{failure.message}{given_up}")
 
     def _disk_is_full(self) -> bool:
         try:

@@ -47,7 +47,7 @@ class RetryPolicy:
             asked: the handler itself asked for another attempt.
             asked_delay: the seconds after which it wants it; still held to `max_delay`.
         """
-        if not (asked or self._worth_repeating(kind, exit_code)):
+        if not self.repeats(kind, exit_code=exit_code, asked=asked):
             return None
         if attempt >= self.max_attempts or waited_seconds >= self.give_up_after:
             return None
@@ -56,7 +56,12 @@ class RetryPolicy:
         bound = self.initial_delay * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)
         return rng.uniform(0.0, min(bound, self.max_delay))
 
-    def _worth_repeating(self, kind: Kind, exit_code: int | None) -> bool:
+    def repeats(self, kind: Kind, *, exit_code: int | None, asked: bool = False) -> bool:
+        """
+        Tell whether there is another attempt after such a failure, as long as attempts and time last.
+        """
+        if asked:
+            return True
         if kind is Kind.COMMAND_FAILED:
             return exit_code in self.retry_exit_codes
         return kind in (Kind.TIMEOUT, Kind.SIGNAL)

@@ -8,15 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from conductor_loop import clock
 from conductor_loop.app.doctor import agent, database, directories, environment, network, processing
 from conductor_loop.app.doctor.database import Reading
-from conductor_loop.app.doctor.findings import Answers, Check, Result, Subject, failed, ok, skipped, warning
+from conductor_loop.app.doctor.findings import (
+    Answers,
+    Check,
+    Result,
+    Subject,
+    as_agent_user,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
 from conductor_loop.app.doctor.user import agent_user
 from conductor_loop.config import Config, config_hash
-from conductor_loop.errors import ConductorError, ConfigError
-from conductor_loop.ledger.locks import Holder, holder
+from conductor_loop.errors import CommandAtWorkError, ConductorError, ConfigError, OwnedError
+from conductor_loop.ledger.locks import PATIENCE_SECONDS, agent_at, await_free
 from conductor_loop.ledger.recovery import Action
-from conductor_loop.model import display_name
+from conductor_loop.model import PauseReason, display_name
 
 __all__ = ["Answers", "Check", "Examination", "Result", "examine", "examine_without"]
 
@@ -32,6 +43,7 @@ class Examination:
     running: bool = False
     #: What recovery would do at the next start; None: an agent runs, or it cannot be told.
     recovery: Sequence[Action] | None = None
+    drained: bool = False  #: by somebody, so that the next start runs nothing before `resume`
 
     @property
     def passed(self) -> bool:
@@ -49,12 +61,13 @@ def examine(
         warnings: that came with it.
         ask: returns what the running agent says of itself; None if none answers.
     """
-    held = _holder(config)
+    busy = _await_commands(config)
+    held = agent_at(config.agent.state_dir)
     user = agent_user(held.pid if held else None, config.agent.state_dir)
     answers = ask()
     if answers is not None and held is None and not answers.by_socket and not _is_ours(config, answers):
         answers = None  # another agent has our port
-    doctor = _Doctor(Subject(config, user, held, answers))
+    doctor = _Doctor(Subject(config, user, held, answers, busy))
     doctor.found.checks.extend(environment.check_interpreter())
     doctor.found.checks.extend(_check_configuration(source, warnings))
     doctor.look_at_everything()
@@ -92,6 +105,7 @@ class _Doctor:
             "processing": partial(processing.check_processing, subject),
             "database": self._read_database,
             "integrity": partial(database.check_integrity, config.agent.state_dir),
+            "intake": self._check_pauses,
             "leftovers": self._plan_recovery,
             "port": partial(network.check_port, subject),
             "admin_socket": partial(network.check_socket, subject),
@@ -107,7 +121,7 @@ class _Doctor:
             self.found.checks.extend(check())
         except PermissionError as error:
             words = f"{display_name(str(error.filename or name))}: this user may not look at it"
-            self.found.checks.append(skipped(name, words, f"run as {self.found.user}"))
+            self.found.checks.append(skipped(name, words, as_agent_user(self._subject.user)))
         except OSError as error:
             self.found.checks.append(warning(name, f"cannot be looked at: {error}"))
 
@@ -115,9 +129,21 @@ class _Doctor:
         self._reading = database.read(self._subject.config.agent.state_dir)
         yield self._reading.check
 
+    def _check_pauses(self) -> Iterator[Check]:
+        if self._subject.running:
+            return  # it has said so itself
+        contents = self._reading.contents if self._reading else None
+        pauses = contents.pauses if contents else {}
+        self.found.drained = PauseReason.DRAIN in pauses
+        for reason, (since, message) in pauses.items():
+            yield agent.paused(reason, clock.rfc3339(since), message)
+
     def _plan_recovery(self) -> Iterator[Check]:
         if self._subject.running:
             return  # its files move while we look; it says itself whether one is unaccounted for
+        if self._subject.busy:
+            yield skipped("leftovers", "they change while a command is at work", "try again")
+            return
         reading = self._reading
         if reading is None or not reading.complete:
             yield skipped("leftovers", "what recovery would do depends on the database", "see there")
@@ -131,11 +157,17 @@ class _Doctor:
         yield from environment.check_clock(contents.last_sample_at if contents else None)
 
 
-def _holder(config: Config) -> Holder | None:
+def _await_commands(config: Config) -> str:
+    """
+    Return what is to be said of a command that goes on using the state directory; mostly nothing.
+    """
     try:
-        return holder(config.agent.state_dir)
-    except OSError:  # not ours to look at; the checks say so
-        return None
+        await_free(config.agent.state_dir, PATIENCE_SECONDS)
+    except CommandAtWorkError as error:
+        return str(error)
+    except OwnedError:  # by an agent, which is asked itself
+        pass
+    return ""
 
 
 def _is_ours(config: Config, answers: Answers) -> bool:

@@ -10,18 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from conductor_loop import __version__
-from conductor_loop.app.doctor.findings import Check, Result, Subject, failed, ok, warning
+from conductor_loop.app.doctor.findings import (
+    Check,
+    Result,
+    Subject,
+    as_agent_user,
+    counted,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
 from conductor_loop.app.parts import paths_of
 from conductor_loop.config import Config, config_hash
 from conductor_loop.ledger import recovery
-from conductor_loop.ledger.locks import holder
+from conductor_loop.ledger.locks import Role, holder
 from conductor_loop.ledger.marks import Mark, read_marks
 from conductor_loop.ledger.reconcile import loose_files
 from conductor_loop.ledger.recovery import Action, Adopt, Close
 from conductor_loop.ledger.sight import Sight
 from conductor_loop.ledger.survey import survey
 from conductor_loop.metrics.verdict import old_sqlite
-from conductor_loop.model import display_name
+from conductor_loop.model import ASKED_FOR, display_name
 from conductor_loop.store.database import Store
 from conductor_loop.store.inspection import Contents
 from conductor_loop.work.tree import Tree
@@ -46,10 +56,13 @@ def check_owner(subject: Subject) -> Iterator[Check]:
     Look who uses the directories.
     """
     if not subject.running:
-        yield from _check_work_dir(subject)
+        yield failed("agent", subject.busy) if subject.busy else _check_work_dir(subject)
         return
     words = subject.holder.words if subject.holder else "an agent that this process cannot see"
-    if subject.answers is None:
+    if subject.answers is None and subject.shut_out:
+        message = f"{words} runs; this user may not ask it"
+        yield skipped("agent", message, as_agent_user(subject.user))
+    elif subject.answers is None:
         hint = "wait a moment if it has just been started; otherwise look into its log, or restart it"
         yield failed("agent", f"{words} runs and answers neither at its admin socket nor over HTTP", hint)
     else:
@@ -70,16 +83,22 @@ def check_health(subject: Subject) -> Iterator[Check]:
         words = f"{state}: {message}" if message else str(state)
         yield Check(name, result, words, "" if result is Result.OK else "see docs/reference/health.md")
     for reason, pause in details.get("paused", {}).items():
-        hint = (
-            "`conductor-loop resume`"
-            if reason in ("operator", "drain")
-            else "it ends when the cause is mended"
-        )
-        yield warning("intake", f"paused since {pause.get('since')}: {reason}: {pause.get('message')}", hint)
+        yield paused(reason, pause.get("since"), pause.get("message"))
     for line in health.get("warnings", []):
         if line != old_sqlite(Store.sqlite_version):  # said already
             yield warning("agent", line)
     yield from _check_same(subject.config, health)
+
+
+def paused(reason: str, since: str, message: str) -> Check:
+    """
+    Say that intake is paused, or will be at the next start.
+
+    Args:
+        since: RFC 3339.
+    """
+    hint = "`conductor-loop resume` ends it" if reason in ASKED_FOR else "it ends when the cause is mended"
+    return warning("intake", f"paused since {since}: {reason}: {message}", hint)
 
 
 def find_leftovers(config: Config, contents: Contents | None) -> Leftovers:
@@ -108,33 +127,36 @@ def check_leftovers(found: Leftovers) -> Iterator[Check]:
     """
     if found.loose:
         shown = ", ".join(display_name(name) for name in found.loose[:_SHOWN])
-        yield failed(
-            "leftovers",
-            f"{len(found.loose)} files in work/ belong to no slot: {shown}",
-            "nobody works on them: move them to where they belong",
-        )
+        count = counted(len(found.loose), "file in work/ belongs", "files in work/ belong")
+        hint = "nobody works on what lies there: move it to where it belongs"
+        yield failed("leftovers", f"{count} to no slot: {shown}", hint)
     if found.running:
-        words = f"{found.running} processes of an agent that has died still run"
-        yield warning("leftovers", words, "the next start ends them and runs their files again")
+        words = counted(
+            found.running,
+            "process of an agent that has died still runs",
+            "processes of an agent that has died still run",
+        )
+        yield warning("leftovers", words, "the next start ends what runs there, and runs the file again")
     adopted = [action.describe() for action in found.actions if isinstance(action, Adopt)]
     if adopted:
-        words = f"{len(adopted)} files in work/ have no row: {'; '.join(adopted[:_SHOWN])}"
-        yield warning("leftovers", words, "start the agent: it takes them as new files")
+        count = counted(len(adopted), "file in work/ has", "files in work/ have")
+        words = f"{count} no row: {'; '.join(adopted[:_SHOWN])}"
+        yield warning("leftovers", words, "start the agent: it takes what is there as new")
     if not (found.loose or found.running or adopted):
         waiting = sum(not isinstance(action, Close) for action in found.actions)
-        yield ok("leftovers", f"{waiting} files wait for the next start; every one has its row")
+        words = counted(waiting, "file waits for the next start", "files wait for the next start")
+        yield ok("leftovers", f"{words}; every one has its row")
 
 
-def _check_work_dir(subject: Subject) -> Iterator[Check]:
+def _check_work_dir(subject: Subject) -> Check:
     other = holder(subject.config.agent.work_dir)
-    if other is None:
-        yield ok("agent", "no agent runs")
-    else:
-        yield failed(
-            "agent",
-            f"{display_name(str(subject.config.agent.work_dir))} is in use by {other.words}, with another state_dir",
-            "one agent at a time: stop that, or give this one a handoff directory of its own",
-        )
+    if other is None or other.role is Role.COMMAND:
+        return ok("agent", "no agent runs")
+    return failed(
+        "agent",
+        f"{display_name(str(subject.config.agent.work_dir))} is in use by {other.words}, with another state_dir",
+        "one agent at a time: stop that, or give this one a handoff directory of its own",
+    )
 
 
 def _check_same(config: Config, health: Any) -> Iterator[Check]:

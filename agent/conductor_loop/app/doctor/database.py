@@ -4,8 +4,6 @@ Checks of the database.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +13,14 @@ from conductor_loop.errors import ConductorError, CorruptStoreError, StoreError
 from conductor_loop.model import display_name
 from conductor_loop.store import inspection
 from conductor_loop.store.inspection import Contents
-from conductor_loop.store.schema import DATABASE_NAME
+from conductor_loop.store.schema import DATABASE_NAME, database, is_there
 
 _READ_SECONDS = 30.0
 _CHECK_SECONDS = 20.0
 
 _RESTORE = (
     "the next start sets it aside and begins a new one; to keep the history, stop the agent and put a copy "
-    "from `conductor-loop db backup` in its place"
+    "from `conductor-loop db backup` back (docs/howto/operate.md)"
 )
 
 
@@ -52,10 +50,9 @@ def read(state_dir: Path) -> Reading:
     """
     path = state_dir / DATABASE_NAME
     shown = display_name(str(path))
-    if not path.exists():
+    if not is_there(path):
         words = f"{shown}: is not there yet; the agent makes it when it starts"
         return Reading(ok("database", words), begins_anew=True)
-    _check_readable(path)
     try:
         found = inspection.contents(state_dir, _READ_SECONDS)
     except CorruptStoreError as error:
@@ -72,11 +69,10 @@ def check_integrity(state_dir: Path) -> Iterator[Check]:
     Look for damage, as long as that is quick.
     """
     path = state_dir / DATABASE_NAME
-    if not path.exists():
+    if not is_there(path):
         return
-    _check_readable(path)
     try:
-        damages = inspection.damages(path, deadline_seconds=_CHECK_SECONDS)
+        damages = inspection.damages(database(state_dir), deadline_seconds=_CHECK_SECONDS)
     except StoreError as error:
         yield failed("integrity", str(error))
         return
@@ -90,13 +86,6 @@ def check_integrity(state_dir: Path) -> Iterator[Check]:
         yield ok("integrity", "no damage found")
 
 
-def _check_readable(path: Path) -> None:
-    for part in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        # Not by opening it: see store/engine.py.
-        if part.exists() and not os.access(part, os.R_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(part))
-
-
 def _judge(found: Contents) -> Check:
     schema = found.schema
     try:
@@ -107,7 +96,7 @@ def _judge(found: Contents) -> Check:
         return failed("database", f"was found damaged while in use: {found.marked.splitlines()[0]}", _RESTORE)
     words = (
         f"{display_name(str(schema.path))}: schema {schema.revision}, {found.size_bytes / 1024**2:.1f} MiB, "
-        f"{found.highest_number} files so far"
+        f"the last file is number {found.highest_number}"
     )
     if schema.behind:
         hint = "nothing to do: the agent upgrades it when it starts; or `conductor-loop db upgrade`"

@@ -162,6 +162,8 @@ def _move_problem(here: Path, there: Path) -> str | None:
             moves.rename_noreplace(source, name, target, name)
         except FileNotFoundError:
             return None
+        except PermissionError:  # of this user; what the agent's may do, the directories themselves tell
+            raise
         except OSError as error:
             return "they are on different mounts" if error.errno == errno.EXDEV else str(error.strerror)
     return None

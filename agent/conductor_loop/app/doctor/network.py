@@ -11,9 +11,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from conductor_loop.app.doctor.findings import Check, Subject, failed, ok, standing, warning
-from conductor_loop.config import admin_socket
-from conductor_loop.http.unixsocket import LONGEST
+from conductor_loop.app.doctor.findings import (
+    Check,
+    Subject,
+    as_agent_user,
+    failed,
+    ok,
+    skipped,
+    standing,
+    warning,
+)
+from conductor_loop.config import LONGEST_SOCKET_PATH, admin_socket
 from conductor_loop.model import display_name
 
 _LISTENS = "0A"  #: the state of a socket in the kernel's tables
@@ -52,11 +60,15 @@ def check_socket(subject: Subject) -> Iterator[Check]:
     """
     path = admin_socket(subject.config)
     length = len(os.fsencode(path))
-    if length > LONGEST:
-        words = f"{_shown(path)}: {length} bytes are too long for a unix socket, which takes {LONGEST}"
+    if length > LONGEST_SOCKET_PATH:
+        words = f"{_shown(path)}: {length} bytes are too long for a unix socket, which takes {LONGEST_SOCKET_PATH}"
         yield failed("admin_socket", words, "set [admin] socket to a shorter path, such as one in /run")
     elif subject.answers is not None and subject.answers.by_socket:
         yield ok("admin_socket", f"{_shown(path)}: the agent answers there")
+    elif subject.running and subject.shut_out:
+        yield skipped(
+            "admin_socket", f"{_shown(path)}: this user may not ask there", as_agent_user(subject.user)
+        )
     elif subject.running:
         yield warning(
             "admin_socket",
