@@ -59,8 +59,10 @@ WITHOUT_ERROR = (
     (
         "1",
         "",
-        "Not, or not wholly, done; or the answer could not be written, as onto a full disk. `run --once`: some files "
-        "failed, were rejected, or could not be worked on.",
+        (
+            "Not, or not wholly, done; or the answer could not be written, as onto a full disk. `run --once`: some "
+            "files failed, were rejected, or could not be worked on."
+        ),
     ),
     (
         "2",

@@ -8,6 +8,7 @@ import http.client
 import json
 import logging
 import os
+import pwd
 import shutil
 import socket
 import tempfile
@@ -112,7 +113,8 @@ def test_questions_and_changes_are_answered(house: House, caplog: pytest.LogCapt
         assert ask(house.path, "/api/v1/pause", method="POST", body={"message": "x"})[0] == 200
 
     who = f"uid {os.geteuid()}, pid {os.getpid()} ({command_name(os.getpid())})"
-    assert f"pause (x): done; asked for by {who}" in caplog.text
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"pause (x ({user})): done; asked for by {who}" in caplog.text
     assert f"listening on unix socket {house.path}" in caplog.text
 
 
