@@ -116,7 +116,7 @@ def test_signals_end_a_start_that_hangs(
         _occupy(one)
         one.kill()
         one.start(program=(sys.executable, str(HELD), str(sign)), ready=False)
-        wait_until(lambda: "listening" in one.log_text().rpartition("conductor-loop 0")[2])
+        wait_until(lambda: one.log_text().count("http: listening") == 2)  # the store is open by then
         with locked(one.state):
             sign.unlink()
             wait_until(lambda: "intake paused (store)" in one.log_text(), 20)

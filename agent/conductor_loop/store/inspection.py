@@ -24,7 +24,8 @@ from conductor_loop.store.engine import Readers, size_bytes
 from conductor_loop.store.schema import Schema, database, read_schema
 from conductor_loop.store.tables import SCHEMA_VERSION, samples
 
-_UNSETTLED_SECONDS = 0.3  #: while an agent starts or stops; longer than that takes
+_UNSETTLED_SECONDS = 0.3  #: longer than an agent takes to make log and index, or to remove them
+_LEAST_LOOKS = 3  #: on a machine so busy that one takes longer
 _LOOK_AGAIN_SECONDS = 0.02
 
 
@@ -113,7 +114,9 @@ def _begin_reading(path: Path, deadline_seconds: float, stack: ExitStack) -> Con
     opened now.
     """
     ends_at = time.monotonic() + _UNSETTLED_SECONDS
+    looks = 0
     while True:
+        looks += 1
         try:
             with ExitStack() as attempt:
                 connection = attempt.enter_context(Readers(path, traceless=True).open(deadline_seconds))
@@ -121,6 +124,6 @@ def _begin_reading(path: Path, deadline_seconds: float, stack: ExitStack) -> Con
                 stack.enter_context(attempt.pop_all())
                 return connection
         except StoreError:
-            if time.monotonic() >= ends_at:
+            if looks >= _LEAST_LOOKS and time.monotonic() >= ends_at:
                 raise
         threading.Event().wait(_LOOK_AGAIN_SECONDS)
