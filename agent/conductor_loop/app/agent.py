@@ -138,6 +138,7 @@ class Agent:
         services: list[Service] = [
             self.console,
             HttpServer(web, config.http.metrics_host, config.http.metrics_port, live=self.live),
+            AdminServer(self._admin(web), admin_socket(config), live=self.live),
             self.ledger,
             self.pool,
             size,
@@ -146,7 +147,6 @@ class Agent:
             IntegrityCheck(store=self.store, live=self.live),
             self.retention,
             self.intake,
-            AdminServer(self._admin(web), admin_socket(config), live=self.live),
         ]
         return services if self.once is None else [*services, self.once]
 
